@@ -1,0 +1,77 @@
+# muxbench: every task is one target; `make help` lists them.
+# Variables: BUILD (where to build), CC, PROFILE (quick or full), PREFIX, PYTHON.
+
+BUILD   ?= build
+PYTHON  ?= python3
+PROFILE ?= quick
+PREFIX  ?= /usr/local
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
+CFLAGS  ?= -O2 -g
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) $(SANITIZE) -Iservers/core -MMD -MP -pthread
+ALL_LDFLAGS = $(SANITIZE) $(LDFLAGS) -pthread
+
+# A page names the libraries it needs in its thesis, as `pkg-config: NAME...`; no other file is touched for it.
+packages = $(shell sed -n 's|.*pkg-config: \([^*]*\).*|\1|p' $(1))
+flags_of = $(if $(call packages,$(1)),$(shell pkg-config $(2) $(call packages,$(1))))
+has_libs = $(if $(call packages,$(1)),$(shell pkg-config --exists $(call packages,$(1)) && echo $(1)),$(1))
+
+SERVER_PAGES := $(foreach page,$(wildcard servers/*.c),$(call has_libs,$(page)))
+SERVERS  := $(SERVER_PAGES:servers/%.c=$(BUILD)/servers/%)
+LEFT_OUT := $(filter-out $(SERVER_PAGES),$(wildcard servers/*.c))
+CORE     := $(patsubst servers/core/%.c,$(BUILD)/core/%.o,$(wildcard servers/core/*.c))
+LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c))
+
+.DEFAULT_GOAL := all
+.PHONY: all help
+.DELETE_ON_ERROR:
+
+all: $(SERVERS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate  ## build every server, the load generator and the work calibration
+	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) (pkg-config finds no$(call packages,$(page)))";)
+
+help:  ## list every target with one line
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+# --- building -----------------------------------------------------------------------------------------------------
+
+$(BUILD)/core/%.o: servers/core/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(BUILD)/core.a: $(CORE)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/servers/%: $(BUILD)/servers.d/%.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call flags_of,servers/$*.c,--libs)
+
+$(BUILD)/servers.d/%.o: servers/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(call flags_of,$<,--cflags) -c -o $@ $<
+
+$(BUILD)/loadgen.d/%.o: loadgen/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Iloadgen -c -o $@ $<
+
+$(BUILD)/loadgen: $(LOADGEN)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -ljansson -luring -lm
+
+$(BUILD)/calibrate: $(BUILD)/tools.d/calibrate.o $(BUILD)/core.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(BUILD)/tools.d/%.o: bench/tools/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+.SECONDARY:
+-include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d)
+
+.PHONY: asan tsan clean
+asan:  ## build everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+	$(MAKE) all BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fno-omit-frame-pointer" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+
+tsan:  ## build everything under ThreadSanitizer, in build/tsan
+	$(MAKE) all BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fno-omit-frame-pointer" SANITIZE="-fsanitize=thread"
+
+clean:  ## remove what was built; records and plots stay
+	rm -rf $(BUILD)
