@@ -1,0 +1,63 @@
+#include "block.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct block *block_get(struct blocks *blocks, size_t size)
+{
+	struct block **list = size <= BLOCK_SMALL ? &blocks->small : &blocks->large;
+	struct block *block = size <= BLOCK_LARGE ? *list : NULL;
+	if (block) {
+		*list = block->next;
+	} else {
+		size_t bytes = size <= BLOCK_SMALL ? BLOCK_SMALL : size <= BLOCK_LARGE ? BLOCK_LARGE : size;
+		assert(bytes <= UINT32_MAX);
+		block = malloc(sizeof *block + bytes);
+		if (!block) {
+			fprintf(stderr, "out of memory: no %zu bytes for a connection; serve fewer at once\n",
+				bytes);
+			abort();
+		}
+		block->size = (uint32_t)bytes;
+	}
+	block->begin = block->end = 0;
+	return block;
+}
+
+void block_put(struct blocks *blocks, struct block *block)
+{
+	if (!block)
+		return;
+	if (block->size > BLOCK_LARGE) {
+		free(block);
+		return;
+	}
+	struct block **list = block->size == BLOCK_SMALL ? &blocks->small : &blocks->large;
+	block->next = *list;
+	*list = block;
+}
+
+static void list_free(struct block *block)
+{
+	while (block) {
+		struct block *next = block->next;
+		free(block);
+		block = next;
+	}
+}
+
+void blocks_free(struct blocks *blocks)
+{
+	list_free(blocks->small);
+	list_free(blocks->large);
+	*blocks = (struct blocks){0};
+}
+
+void block_append(struct block *block, const void *data, size_t n)
+{
+	assert(n <= block_tail(block));
+	memcpy(block->data + block->end, data, n);
+	block->end += (uint32_t)n;
+}

@@ -1,0 +1,244 @@
+#include "options.h"
+
+#include "work.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define VERSION "muxbench 1"
+
+static const char *const protocols[] = {"echo", "greet", "http"};
+enum { PROTOCOLS = sizeof protocols / sizeof protocols[0] };
+
+enum { HELP, VERSION_, DESCRIBE, PORT, PROTOCOL, DELAY, DELAY_BLOCKS, WORKERS, BACKLOG, BIND, LISTEN, LOOPS };
+
+static const struct option longs[] = {
+	{"help", no_argument, 0, HELP},
+	{"version", no_argument, 0, VERSION_},
+	{"describe", no_argument, 0, DESCRIBE},
+	{"port", required_argument, 0, PORT},
+	{"protocol", required_argument, 0, PROTOCOL},
+	{"delay", required_argument, 0, DELAY},
+	{"delay-blocks", no_argument, 0, DELAY_BLOCKS},
+	{"workers", required_argument, 0, WORKERS},
+	{"backlog", required_argument, 0, BACKLOG},
+	{"bind", required_argument, 0, BIND},
+	{"listen", required_argument, 0, LISTEN},
+	{"loops-per-us", required_argument, 0, LOOPS},
+	{0},
+};
+
+static const char help[] =
+	"  --port N             TCP port; 0, the default, lets the kernel choose, and READY names it\n"
+	"  --bind ADDR          numeric address to listen on; default 127.0.0.1\n"
+	"  --listen unix:PATH   listen on a Unix socket instead; PATH must not exist\n"
+	"  --protocol P         echo (default), greet or http; docs/protocols.md has the bytes\n"
+	"  --delay TIME         wait before each greeting and http reply: 100us, 1ms, 2s; a bare number is "
+	"seconds\n"
+	"  --delay-blocks       sleep through delays on the serving thread: the classical mistake of an "
+	"event loop\n"
+	"  --backlog N          length of the accept queue; default and limit: net.core.somaxconn\n"
+	"  --loops-per-us N     speed of this CPU at work, for http's /work/US, as build/calibrate prints "
+	"it\n"
+	"  --describe           what this server is, as JSON\n"
+	"  --help, --version\n"
+	"It prints READY and its port, serves until SIGTERM, and prints its counters as one line of JSON.\n";
+
+static _Noreturn __attribute__((format(printf, 2, 3))) void usage(const char *name, const char *format, ...)
+{
+	va_list arguments;
+	fprintf(stderr, "%s: ", name);
+	va_start(arguments, format);
+	vfprintf(stderr, format, arguments);
+	va_end(arguments);
+	fprintf(stderr, "; try `%s --help`\n", name);
+	exit(2);
+}
+
+bool options_time(const char *text, uint64_t *ns)
+{
+	static const struct {
+		const char *unit;
+		double ns;
+	} units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"", 1e9}};
+	char *unit;
+	if (!strchr("0123456789.", text[0]) || text[0] == '\0')
+		return false;
+	double amount = strtod(text, &unit);
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+		if (strcmp(unit, units[i].unit) != 0)
+			continue;
+		double value = amount * units[i].ns;
+		*ns = (uint64_t)(value + 0.5);
+		return value <= 3600e9;
+	}
+	return false;
+}
+
+static unsigned long number(const char *name, const char *option, unsigned long min, unsigned long max)
+{
+	char *end;
+	errno = 0;
+	unsigned long value = strtoul(optarg, &end, 10);
+	if (optarg[0] < '0' || optarg[0] > '9' || *end || errno || value < min || value > max)
+		usage(name, "--%s takes a whole number from %lu to %lu, not '%s'", option, min, max, optarg);
+	return value;
+}
+
+static enum protocol protocol(const char *name)
+{
+	for (int i = 0; i < PROTOCOLS; i++)
+		if (strcmp(optarg, protocols[i]) == 0)
+			return (enum protocol)i;
+	usage(name, "--protocol takes echo, greet or http, not '%s'", optarg);
+}
+
+static const char *unix_path(const char *name)
+{
+	if (strncmp(optarg, "unix:", 5) != 0 || optarg[5] == '\0')
+		usage(name, "--listen takes unix:PATH, not '%s'", optarg);
+	if (strlen(optarg + 5) >= sizeof((struct sockaddr_un *)0)->sun_path)
+		usage(name, "--listen: a Unix socket's path has at most %zu bytes",
+			sizeof((struct sockaddr_un *)0)->sun_path - 1);
+	return optarg + 5;
+}
+
+static const char *address(const char *name)
+{
+	struct in6_addr any;
+	if (inet_pton(AF_INET, optarg, &any) != 1 && inet_pton(AF_INET6, optarg, &any) != 1)
+		usage(name, "--bind takes a numeric address such as 127.0.0.1 or ::1, not '%s'", optarg);
+	return optarg;
+}
+
+static void print_string(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			putchar('\\');
+		putchar(*text);
+	}
+	putchar('"');
+}
+
+static void describe(const struct model *model, const struct options *options)
+{
+	printf("{\"name\": ");
+	print_string(model->name);
+	printf(", \"thesis\": ");
+	print_string(model->thesis);
+	printf(", \"protocols\": [");
+	for (int i = 0; i < PROTOCOLS; i++)
+		printf("%s\"%s\"", i ? ", " : "", protocols[i]);
+	printf("], \"options\": [");
+	const char *separator = "";
+	for (const struct option *option = longs; option->name; option++) {
+		if (option->val <= DESCRIBE || (option->val == WORKERS && model->workers == 0))
+			continue;
+		printf("%s\"%s\"", separator, option->name);
+		separator = ", ";
+	}
+	long at_once =
+		model->clients_at_once == OPTIONS_WORKERS ? (long)options->workers : model->clients_at_once;
+	if (at_once)
+		printf("], \"clients_at_once\": %ld, \"needs\": [", at_once);
+	else
+		printf("], \"clients_at_once\": null, \"needs\": [");
+	if (model->needs[0])
+		print_string(model->needs);
+	printf("]}\n");
+}
+
+static void print_help(const struct model *model)
+{
+	printf("%s: %s\n\nUsage: %s [OPTION]...\n", model->name, model->thesis, model->name);
+	if (model->workers)
+		printf("  --workers N          worker threads or processes; default %u\n", model->workers);
+	printf("%s", help);
+}
+
+static void check(const struct options *options)
+{
+	if (options->core.delay_ns && options->core.protocol == PROTOCOL_ECHO)
+		usage(options->name, "--delay needs --protocol greet or http: echo has no request to delay");
+	if (options->unix_path && options->port)
+		usage(options->name, "--port and --listen are two places to listen; give one");
+}
+
+struct options options_parse(const struct model *model, int argc, char **argv)
+{
+	const char *name = model->name;
+	struct options options = {
+		.name = name, .bind = "127.0.0.1", .backlog = SOMAXCONN, .workers = model->workers};
+	bool describe_only = false;
+	int option;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+		switch (option) {
+		case HELP:
+			print_help(model);
+			exit(0);
+		case VERSION_:
+			printf("%s (%s)\n", name, VERSION);
+			exit(0);
+		case DESCRIBE:
+			describe_only = true;
+			break;
+		case PORT:
+			options.port = (unsigned)number(name, "port", 0, 65535);
+			break;
+		case PROTOCOL:
+			options.core.protocol = protocol(name);
+			break;
+		case DELAY:
+			if (!options_time(optarg, &options.core.delay_ns))
+				usage(name,
+					"--delay takes a time of at most an hour, such as 100us, 1ms or 2s, "
+					"not '%s'",
+					optarg);
+			break;
+		case DELAY_BLOCKS:
+			options.core.delay_blocks = true;
+			break;
+		case WORKERS:
+			if (model->workers == 0)
+				usage(name, "this model has no --workers");
+			options.workers = (unsigned)number(name, "workers", 1, 4096);
+			break;
+		case BACKLOG:
+			options.backlog = (int)number(name, "backlog", 0, 1 << 30);
+			break;
+		case BIND:
+			options.bind = address(name);
+			break;
+		case LISTEN:
+			options.unix_path = unix_path(name);
+			break;
+		case LOOPS:
+			options.core.loops_per_us = number(name, "loops-per-us", 1, 1000000);
+			break;
+		case ':':
+			usage(name, "%s needs a value", argv[optind - 1]);
+		default:
+			usage(name, "unknown option '%s'", argv[optind - 1]);
+		}
+	}
+	if (optind < argc)
+		usage(name, "unexpected argument '%s'", argv[optind]);
+	check(&options);
+	if (describe_only) {
+		describe(model, &options);
+		exit(0);
+	}
+	if (options.core.protocol == PROTOCOL_HTTP && options.core.loops_per_us == 0)
+		options.core.loops_per_us = work_calibrate();
+	return options;
+}

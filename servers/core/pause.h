@@ -1,0 +1,22 @@
+/* Carrying out a pause: where the core's durations meet the clock. The clock is read only while something
+ * waits. */
+#ifndef PAUSE_H
+#define PAUSE_H
+
+#include "conn.h"
+#include "deadline.h"
+
+/* The timeout for the wait: until the earliest deadline, written to *timeout; NULL, for ever, if none is set.
+ */
+const struct timespec *pause_timeout(const struct deadlines *, struct timespec *timeout);
+
+/* Sets the deadline to the end of a PAUSE_DELAY that begins now. */
+void pause_begin(struct deadlines *, struct deadline *, struct pause);
+
+/* Takes out one deadline that has passed; NULL if none has. */
+struct deadline *pause_expired(struct deadlines *);
+
+/* Carries out any pause on this thread: sleeps through a delay, burns work. Not cut short by signals. */
+void pause_here(struct pause);
+
+#endif
