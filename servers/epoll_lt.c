@@ -57,8 +57,7 @@ static void close_client(struct client *client);
 
 static const struct model model = {
 	.name = "epoll_lt",
-	.thesis = "One thread waits in level-triggered epoll; a wait costs by the ready descriptors, not the "
-		  "watched.",
+	.thesis = "One thread waits in level-triggered epoll: a wait costs by the ready, not the watched.",
 	.needs = "Linux 5.11",
 };
 

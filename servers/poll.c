@@ -57,7 +57,7 @@ static void close_client(struct client *client);
 
 static const struct model model = {
 	.name = "poll",
-	.thesis = "One thread waits in poll; the kernel looks at every watched descriptor in every wait.",
+	.thesis = "One thread waits in poll: the kernel looks at every watched descriptor in every wait.",
 	.needs = "",
 };
 
