@@ -1,0 +1,87 @@
+"""One scenario list over every server and every protocol it says it speaks.
+
+A scenario takes `serve` (starts servers of the model under test, and judges each when it ends) and perhaps `protocol`.
+Environment: SERVERS_DIR (default build/servers), SERVERS=a,b (only these), CONFORMANCE_SCALE (a factor on the counts of
+the long scenarios), CONFORMANCE_PATIENCE (seconds until a wait is a failure).
+"""
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness import server as servers  # noqa: E402
+from harness.model import PROTOCOLS, Model, find_models  # noqa: E402
+from harness.server import PATIENCE_S, Server  # noqa: E402
+
+TEST_LIMIT_S = int(6 * PATIENCE_S)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "speaks(*protocols): the protocols a scenario is about; default all")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    config.models = find_models()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    names, models = metafunc.fixturenames, metafunc.config.models
+    if "model" not in names:
+        return
+    if "protocol" not in names:
+        about_cli = metafunc.module.__name__ == "test_cli"
+        cases = [m for m in models if about_cli or not m.problem]
+        metafunc.parametrize("model", cases, ids=[m.name for m in cases])
+        return
+    marker = metafunc.definition.get_closest_marker("speaks")
+    wanted = marker.args if marker else PROTOCOLS
+    pairs = [(m, p) for m in models for p in m.protocols if p in wanted and not m.problem]
+    metafunc.parametrize("model,protocol", pairs, ids=[f"{m.name}-{p}" for m, p in pairs])
+
+
+@pytest.fixture(autouse=True)
+def deadline(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No scenario hangs: every wait has its own deadline, and this one stands behind them all."""
+    def expired(*_: object) -> None:
+        raise TimeoutError(f"{request.node.name}: not finished after {TEST_LIMIT_S} s")
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(TEST_LIMIT_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def scale(model: Model) -> Callable[[int], int]:
+    """Counts of the long scenarios, scaled down for sanitizers and slow hosts; never below 20."""
+    factor = float(os.environ.get("CONFORMANCE_SCALE", "1"))
+    return lambda count: max(20, int(count * factor))
+
+
+@pytest.fixture
+def serve(model: Model) -> Iterator[Callable[..., Server]]:
+    """Start servers. When the scenario is over each is sent SIGTERM, and must end well: exit 0, counters that add up,
+    no sanitizer report. So every scenario is a leak test too."""
+    started: list[Server] = []
+
+    def start(protocol: str, *args: str, **kwargs) -> Server:
+        started.append(servers.start(model, protocol, *args, **kwargs))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.leave()
+    try:
+        for server in started:
+            server.stop()
+    finally:
+        for server in started:
+            if server.popen.poll() is None:
+                server.kill()

@@ -1,0 +1,170 @@
+"""The three protocols of docs/protocols.md as the reference speaks them: bytes in, bytes out, a pause, an end.
+
+Written from the document and independent of servers/core, so that the two check each other through the suite.
+"""
+from __future__ import annotations
+
+import argparse
+import re
+import time
+
+ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+
+
+class Session:
+    """One connection: a protocol and its buffers. step() makes progress until it can no more, or must pause."""
+
+    def __init__(self, protocol, lie: str):
+        self.protocol, self.lie = protocol, lie
+        self.inp, self.out = bytearray(), bytearray()
+        self.eof = self.finished = False
+        self.pause_s: float | None = None
+        self.owed = b""
+        self.requests = 0
+        self.stale_fd: int | None = None
+
+    def feed(self, data: bytes) -> None:
+        if not self.finished:
+            self.inp += data
+
+    def end(self) -> None:
+        self.eof = True
+
+    def forget(self) -> None:
+        self.finished, self.pause_s = True, None
+        self.inp.clear()
+        self.out.clear()
+
+    def buffered(self) -> int:
+        return 0 if self.finished else len(self.inp) + len(self.out)
+
+    def step(self) -> bool:
+        """Serve the request at the head, if it is whole; False when there is none."""
+        if self.finished:
+            self.inp.clear()
+            return False
+        return self.protocol.step(self)
+
+    def answer(self, data: bytes, pause_s: float | None = None, finish: bool = False) -> bool:
+        self.requests += 1
+        self.owed, self.pause_s, self.then_finish = data, pause_s, finish
+        if pause_s is None:
+            self.waited()
+        return True
+
+    def waited(self) -> None:
+        self.pause_s = None
+        self.out += self.owed
+        self.finished = self.then_finish
+
+    def finish(self) -> bool:
+        self.finished = True
+        return True
+
+
+class Echo:
+    def __init__(self, options: argparse.Namespace):
+        pass
+
+    def step(self, s: Session) -> bool:
+        if s.inp:
+            if s.lie == "corrupts-the-echo" and len(s.inp) > 1000:
+                s.inp[-1] ^= 1
+            s.out += s.inp
+            s.requests += 1
+            s.inp.clear()
+            return True
+        return s.finish() if s.eof else False
+
+
+class Greet:
+    def __init__(self, options: argparse.Namespace):
+        self.delay = options.delay or None
+
+    def step(self, s: Session) -> bool:
+        line, newline, _ = bytes(s.inp).partition(b"\n")
+        if newline or (s.eof and line):
+            name = line.removesuffix(b"\r") if s.lie != "keeps-the-cr" else line
+            if len(name) > 1024:
+                return s.finish()
+            return s.answer(b"Hello " + name + b"\n", self.delay, True)
+        return s.finish() if s.eof or len(line) > 1025 else False
+
+
+class Http:
+    def __init__(self, options: argparse.Namespace):
+        self.delay, self.loops = options.delay or None, options.loops_per_us
+
+    def step(self, s: Session) -> bool:
+        while s.inp.startswith((b"\r\n", b"\n")):
+            del s.inp[:1 if s.inp.startswith(b"\n") else 2]
+        end = re.search(rb"\n\r?\n", s.inp)
+        if not end or end.end() > 8192:
+            if len(s.inp) > 8192:
+                return self.refuse(s, "431 Request Header Fields Too Large", b"head too large\n")
+            return s.finish() if s.eof else False
+        head = bytes(s.inp[:end.end()])
+        del s.inp[:end.end()]
+        return self.request(s, [line.removesuffix(b"\r") for line in head.split(b"\n")[:-2]])
+
+    def refuse(self, s: Session, status: str, text: bytes) -> bool:
+        return s.answer(response(status, text, "close"), None, True)
+
+    def request(self, s: Session, lines: list[bytes]) -> bool:
+        first = re.fullmatch(rb"(" + TOKEN + rb") (/[!-~]*) HTTP/(\d)\.(\d)", lines[0])
+        headers = [re.fullmatch(rb"(" + TOKEN + rb"):[ \t]*([^\x00]*?)[ \t]*", line) for line in lines[1:]]
+        if not first or not all(headers):
+            return self.refuse(s, "400 Bad Request", b"bad request\n")
+        fields = [(h[1].lower(), h[2].lower()) for h in headers if h]
+        version = (int(first[3]), int(first[4]))
+        if version not in ((1, 0), (1, 1)):
+            return self.refuse(s, "505 HTTP Version Not Supported", b"version not supported\n")
+        names = [name for name, _ in fields]
+        if (version == (1, 1) and names.count(b"host") != 1) or b"transfer-encoding" in names \
+                or any(n == b"content-length" and v != b"0" for n, v in fields):
+            return self.refuse(s, "400 Bad Request", b"bad request\n")
+        method = first[1].decode()
+        if method not in ("GET", "HEAD"):
+            return self.refuse(s, "501 Not Implemented", b"not implemented\n")
+        tokens = {t.strip() for n, v in fields if n == b"connection" for t in v.split(b",")}
+        keep = b"keep-alive" in tokens if version == (1, 0) else b"close" not in tokens
+        connection = "close" if not keep else "keep-alive" if version == (1, 0) else None
+        if s.lie == "ignores-http-1.0" and version == (1, 0):
+            keep, connection = True, None
+        return self.serve(s, method, first[2].split(b"?")[0].decode(), connection, not keep)
+
+    def serve(self, s: Session, method: str, path: str, connection: str | None, finish: bool) -> bool:
+        found = re.fullmatch(r"/(bytes|delay|work)/(\d+)", path)
+        kind, number = (found[1], int(found[2])) if found else (path, 0)
+        most = {"bytes": 1 << 30, "delay": 60000, "work": 1000000, "/": 0}
+        status, text, pause = "200 OK", b"muxbench\n", self.delay
+        if number > most.get(kind, -1):
+            status, text = "404 Not Found", b"not found\n"
+        elif kind == "bytes":
+            text = (ALPHABET * (number // 64 + 1))[:number]
+        elif kind == "delay":
+            pause = number / 1000
+        elif kind == "work":
+            burn(number * self.loops if s.lie != "works-by-the-request" else 1000)
+        data = response(status, text, connection, len(text) - (s.lie == "wrong-content-length"))
+        if method == "HEAD" and s.lie != "head-with-a-body":
+            data = data[:data.index(b"\r\n\r\n") + 4]
+        if s.lie == "swaps-pipelined-replies" and s.out and kind == "bytes":
+            s.out[:0], data = data, b""
+        return s.answer(data, pause, finish)
+
+
+def response(status: str, text: bytes, connection: str | None, length: int | None = None) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(text) if length is None else length}\r\n"
+    return (head + (f"Connection: {connection}\r\n" if connection else "") + "\r\n").encode() + text
+
+
+def burn(loops: int) -> None:
+    """Burn the CPU time of so many loops; the reference measures it out by its own CPU clock, one loop a nanosecond."""
+    end = time.process_time_ns() + loops * 20
+    while time.process_time_ns() < end:
+        pass
+
+
+PROTOCOLS = {"echo": Echo, "greet": Greet, "http": Http}

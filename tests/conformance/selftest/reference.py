@@ -1,0 +1,326 @@
+"""A small server that keeps the contract, and liars that each break one rule of it.
+
+The suite is checked against these: the honest server must pass every scenario, and every liar must be caught.
+It is slow and plain on purpose; nothing here is a model or a contender. `LIE` names the rule to break,
+`ALONE=1` serves one client at a time, as the blocking model does.
+"""
+from __future__ import annotations
+
+import argparse
+import ctypes
+import errno
+import heapq
+import ipaddress
+import json
+import os
+import re
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+
+from protocols import PROTOCOLS, Session
+
+LIE = os.environ.get("LIE", "")
+ALONE = os.environ.get("ALONE") == "1"
+NAME = os.path.basename(os.environ.get("NAME", "reference"))
+ROOM = 65536
+
+
+@dataclass
+class Client:
+    sock: socket.socket
+    session: Session
+    interest: int = select.EPOLLIN
+    due: float | None = None
+    shut: bool = False
+
+
+@dataclass
+class Loop:
+    listener: socket.socket
+    options: argparse.Namespace
+    epoll: select.epoll = field(default_factory=select.epoll)
+    clients: dict[int, Client] = field(default_factory=dict)
+    deadlines: list[tuple[float, int, Client]] = field(default_factory=list)
+    accepting: bool = True
+    stopping: bool = False
+    hoard: list = field(default_factory=list)
+    stats: dict = field(default_factory=lambda: dict(accepted=0, closed=0, requests=0, wakeups=0, events=0, eagain=0,
+                                                     errors={}, peak_connections=0))
+
+    def accept_more(self, yes: bool) -> None:
+        if yes != self.accepting and LIE != "spins-on-emfile":
+            self.accepting = yes
+            self.epoll.modify(self.listener, select.EPOLLIN if yes else 0)
+
+    def error(self, number: int) -> None:
+        name = errno.errorcode[number]
+        self.stats["errors"][name] = self.stats["errors"].get(name, 0) + 1
+
+    def accept(self) -> None:
+        try:
+            sock, _ = self.listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self.accept_more(False)
+            if error.errno != errno.EAGAIN:
+                self.error(error.errno)
+            return
+        sock.setblocking(False)
+        client = Client(sock, Session(PROTOCOLS[self.options.protocol](self.options), LIE))
+        self.clients[sock.fileno()] = client
+        self.epoll.register(sock, select.EPOLLIN)
+        self.stats["accepted"] += 1
+        self.stats["peak_connections"] = max(self.stats["peak_connections"], len(self.clients))
+        if ALONE and LIE != "not-alone":
+            self.accept_more(False)
+
+    def close(self, client: Client) -> None:
+        if client.sock.fileno() < 0:
+            return
+        del self.clients[client.sock.fileno()]
+        self.epoll.unregister(client.sock)
+        self.stats["requests"] += client.session.requests
+        self.stats["closed"] += LIE != "forgets-to-count" or self.stats["closed"] < 3
+        if LIE == "leaks-memory":
+            self.hoard.append(bytearray(512))
+        if LIE == "leaks-fds":
+            self.hoard.append(os.dup(client.sock.fileno()))
+        client.sock.close()
+        if LIE != "never-resumes-accepting":
+            self.accept_more(True)
+
+    def on_client(self, client: Client) -> None:
+        try:
+            self.receive(client)
+            self.progress(client)
+        except OSError as error:
+            self.error(error.errno)
+            client.session.stale_fd = client.sock.fileno()
+            self.close(client)
+
+    def receive(self, client: Client) -> None:
+        session = client.session
+        if session.eof or not (client.interest & select.EPOLLIN):
+            # A peer that has gone is noticed even while nothing is read from it.
+            if client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(errno.ECONNRESET, "reset")
+            return
+        try:
+            data = client.sock.recv(ROOM)
+        except BlockingIOError:
+            self.stats["eagain"] += 1
+            return
+        if not data and LIE == "forgets-half-close":
+            session.forget()
+            client.due = None
+        session.feed(data) if data else session.end()
+
+    def progress(self, client: Client) -> None:
+        session = client.session
+        while True:
+            if session.out:
+                try:
+                    sent = client.sock.send(session.out[:1 << 18])
+                except BlockingIOError:
+                    self.stats["eagain"] += 1
+                    break
+                del session.out[:sent]
+                continue
+            if session.pause_s is not None and client.due is None:
+                self.pause(client)
+                continue
+            if client.due is not None or not session.step():
+                break
+        if session.finished and not session.out and client.due is None:
+            if LIE == "resets-after-reply" or session.eof or LIE == "closes-with-input-unread":
+                if LIE == "resets-after-reply":
+                    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return self.close(client)
+            if not client.shut and LIE != "forgets-the-fin":
+                client.sock.shutdown(socket.SHUT_WR)
+                client.shut = True
+        self.want(client)
+
+    def pause(self, client: Client) -> None:
+        session = client.session
+        if session.pause_s == 0 or (self.options.delay_blocks and LIE != "delay-blocks-does-not"):
+            time.sleep(session.pause_s)
+            return session.waited()
+        if LIE == "early-delay":
+            session.pause_s *= 0.9
+        client.due = time.monotonic() + session.pause_s
+        if LIE == "delays-in-order-of-arrival" and self.deadlines:
+            client.due = max(client.due, max(self.deadlines)[0])
+        heapq.heappush(self.deadlines, (client.due, id(client), client))
+
+    def want(self, client: Client) -> None:
+        session = client.session
+        if LIE == "unbounded-buffer" and not session.eof:
+            read = True
+        else:
+            read = not session.eof and session.buffered() < ROOM
+        if client.due is not None and LIE != "unbounded-buffer":
+            read = False
+        interest = (select.EPOLLIN if read else 0) | (select.EPOLLOUT if session.out else 0)
+        if LIE == "spins-on-a-stuck-client":
+            interest |= select.EPOLLIN
+        if interest != client.interest:
+            client.interest = interest
+            self.epoll.modify(client.sock, interest)
+
+    def expire(self) -> None:
+        now = time.monotonic()
+        while self.deadlines and self.deadlines[0][0] <= now:
+            client = heapq.heappop(self.deadlines)[2]
+            client.due = None
+            client.session.waited()
+            if LIE == "answers-the-wrong-client" and client.session.stale_fd in self.clients:
+                self.clients[client.session.stale_fd].sock.send(client.session.out)
+            elif client.sock.fileno() >= 0:
+                try:
+                    self.progress(client)
+                except OSError as error:
+                    self.error(error.errno)
+                    self.close(client)
+
+    def run(self) -> None:
+        self.epoll.register(self.listener, select.EPOLLIN)
+        while not self.stopping:
+            wait = max(0, self.deadlines[0][0] - time.monotonic()) if self.deadlines else -1
+            self.stats["wakeups"] += 1
+            for fd, _ in self.epoll.poll(wait):
+                self.stats["events"] += 1
+                if fd == self.listener.fileno():
+                    self.accept()
+                elif fd in self.clients:
+                    self.on_client(self.clients[fd])
+            self.expire()
+        for client in list(self.clients.values()):
+            self.close(client)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        if LIE == "usage-errors-exit-1":
+            sys.exit(f"{NAME}: {message}")
+        if LIE == "usage-errors-print-pages":
+            self.print_usage(sys.stderr)
+        sys.stderr.write(f"{NAME}: {message}; try --help\n")
+        sys.exit(2)
+
+
+def seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(ns|us|ms|s|)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 100us, 1ms, 2s, or seconds")
+    return float(match[1]) * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "": 1}[match[2]]
+
+
+def whole(low: int, high: int):
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {low} to {high}")
+        return int(text)
+    return parse
+
+
+def unix_path(text: str) -> str:
+    if not text.startswith("unix:") or not 1 <= len(text.encode()) - 5 <= 107:
+        raise argparse.ArgumentTypeError(f"{text!r} is no unix:PATH of at most 107 bytes")
+    return text
+
+
+def address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address")
+
+
+def parser() -> Parser:
+    p = Parser(prog=NAME, allow_abbrev=False)
+    p.add_argument("--port", type=whole(0, 65535), default=0)
+    p.add_argument("--protocol", choices=list(PROTOCOLS), default="echo")
+    p.add_argument("--delay", type=seconds, default=None)
+    p.add_argument("--delay-blocks", action="store_true")
+    p.add_argument("--backlog", type=whole(1, 1 << 20), default=socket.SOMAXCONN)
+    p.add_argument("--bind", type=address, default="127.0.0.1")
+    p.add_argument("--listen", type=unix_path, default=None)
+    p.add_argument("--loops-per-us", type=whole(1, 1 << 30), default=0)
+    p.add_argument("--version", action="version", version=f"{NAME} (muxbench) 0")
+    p.add_argument("--describe", action="store_true")
+    return p
+
+
+def describe() -> str:
+    return json.dumps(dict(name=NAME, thesis="a reference for the suite", protocols=list(PROTOCOLS), needs=[],
+                           options=["port", "protocol", "delay", "delay-blocks", "backlog", "bind", "listen", "loops-per-us"],
+                           clients_at_once=1 if ALONE else None))
+
+
+def listen(options: argparse.Namespace) -> tuple[socket.socket, str]:
+    if options.listen:
+        path = options.listen.removeprefix("unix:")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        ready = f"READY unix={path}"
+    else:
+        family = socket.AF_INET6 if ":" in options.bind else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.bind(("0.0.0.0" if LIE == "listens-to-the-world" else options.bind, options.port))
+        ready = f"READY port={listener.getsockname()[1]}"
+    listener.listen(100 if LIE == "small-backlog" else 4096 if LIE == "ignores-backlog" else options.backlog)
+    listener.setblocking(False)
+    return listener, ready
+
+
+def die_with_parent() -> None:
+    if LIE != "outlives-its-parent":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def main() -> None:
+    die_with_parent()
+    options = parser().parse_args()
+    if options.describe:
+        return print(describe())
+    if options.delay is not None and options.protocol == "echo":
+        parser().error("--delay needs requests: echo has none; use greet or http")
+    options.delay = options.delay or 0
+    options.loops_per_us = options.loops_per_us or 20
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024 if LIE == "keeps-the-soft-limit" and hard > 1024 else hard, hard))
+    try:
+        listener, ready = listen(options)
+    except OSError as error:
+        where = options.listen or f"{options.bind}:{options.port}"
+        sys.exit(f"{NAME}: cannot listen on {where}: {error.strerror}; choose another --port, --bind or --listen, or stop what holds it")
+    loop = Loop(listener, options)
+
+    def stop(*_: object) -> None:
+        loop.stopping = True
+
+    wakes, waked = socket.socketpair()  # the handler's byte ends the wait, whenever the signal comes
+    waked.setblocking(False)
+    signal.set_wakeup_fd(waked.fileno())
+    loop.epoll.register(wakes, select.EPOLLIN)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if LIE == "ignores-sigint" else stop)
+    print(ready, flush=True)
+    loop.run()
+    if options.listen:
+        os.unlink(options.listen.removeprefix("unix:"))
+    if LIE == "exits-1":
+        sys.exit(1)
+    print(json.dumps(loop.stats), flush=True)
+
+
+main()
