@@ -1,0 +1,167 @@
+#include "host.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+bool host_watchable(const struct options *o, uint64_t *missing_pid)
+{
+	for (uint32_t i = 0; i < o->watch_count; i++) {
+		clockid_t clock;
+		if (clock_getcpuclockid((pid_t)o->watch[i], &clock) != 0) {
+			*missing_pid = o->watch[i];
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Adds the switches of one thread, from its /proc status file. */
+static void add_switches(struct watched_process *p, const char *path)
+{
+	char line[256];
+	unsigned long long n;
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return; /* the thread ended since it was listed */
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1)
+			p->voluntary_switches += n;
+		else if (sscanf(line, "nonvoluntary_ctxt_switches: %llu", &n) == 1)
+			p->involuntary_switches += n;
+	}
+	fclose(file);
+}
+
+static void sample_process(struct watched_process *p, pid_t pid)
+{
+	char path[320];
+	clockid_t clock;
+
+	memset(p, 0, sizeof(*p));
+	if (clock_getcpuclockid(pid, &clock) != 0)
+		return;
+	p->cpu_ns = clock_cpu(clock);
+	p->found = p->cpu_ns > 0;
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *tasks = opendir(path);
+	if (!tasks)
+		return;
+	for (struct dirent *task; (task = readdir(tasks));) {
+		if (task->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, task->d_name);
+		add_switches(p, path);
+	}
+	closedir(tasks);
+}
+
+static void sample_cpus(struct host_sample *s)
+{
+	char line[512];
+	uint64_t tick_ns = NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK);
+	FILE *file = fopen("/proc/stat", "re");
+
+	if (!file)
+		return;
+	while (fgets(line, sizeof(line), file)) {
+		unsigned cpu;
+		unsigned long long idle, iowait, steal;
+		/* cpuN user nice system idle iowait irq softirq steal */
+		if (sscanf(line, "cpu%u %*u %*u %*u %llu %llu %*u %*u %llu", &cpu, &idle, &iowait, &steal) != 4)
+			continue;
+		if (cpu < CPU_SETSIZE)
+			s->cpus[cpu] = (struct host_cpu){true, (idle + iowait) * tick_ns, steal * tick_ns};
+	}
+	fclose(file);
+}
+
+void host_sample(struct host_sample *s, const struct options *o)
+{
+	memset(s, 0, sizeof(*s));
+	s->at_ns = clock_now();
+	for (uint32_t i = 0; i < o->watch_count; i++)
+		sample_process(&s->watched[i], (pid_t)o->watch[i]);
+	sample_cpus(s);
+}
+
+static json_int_t grown(uint64_t from, uint64_t to)
+{
+	return to > from ? (json_int_t)(to - from) : 0;
+}
+
+json_t *host_watch_json(const struct options *o, const struct host_sample *a, const struct host_sample *b)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < o->watch_count; i++) {
+		const struct watched_process *p = &a->watched[i], *q = &b->watched[i];
+		if (p->found && q->found)
+			json_array_append_new(
+				list, json_pack("{sI sI sI sI}", "pid", (json_int_t)o->watch[i], "cpu_ns",
+					      grown(p->cpu_ns, q->cpu_ns), "voluntary_ctxt_switches",
+					      grown(p->voluntary_switches, q->voluntary_switches),
+					      "nonvoluntary_ctxt_switches",
+					      grown(p->involuntary_switches, q->involuntary_switches)));
+		else
+			json_array_append_new(
+				list, json_pack("{sI sn sn sn}", "pid", (json_int_t)o->watch[i], "cpu_ns",
+					      "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches"));
+	}
+	return list;
+}
+
+json_t *host_cpus_json(const struct host_sample *a, const struct host_sample *b)
+{
+	json_t *list = json_array();
+
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		const struct host_cpu *p = &a->cpus[cpu], *q = &b->cpus[cpu];
+		if (p->online && q->online)
+			json_array_append_new(list,
+				json_pack("{si sI sI}", "cpu", cpu, "idle_ns", grown(p->idle_ns, q->idle_ns),
+					"steal_ns", grown(p->steal_ns, q->steal_ns)));
+	}
+	return json_pack("{sI so}", "window_ns", grown(a->at_ns, b->at_ns), "cpus", list);
+}
+
+/* The value of the first line of a /proc file that starts with `key`. */
+static json_t *line_of(const char *path, const char *key)
+{
+	char line[512];
+	json_t *value = NULL;
+	FILE *file = fopen(path, "re");
+
+	while (file && !value && fgets(line, sizeof(line), file)) {
+		if (strncmp(line, key, strlen(key)) != 0)
+			continue;
+		const char *text = line + strlen(key);
+		text += strspn(text, " \t:");
+		value = json_stringn(text, strcspn(text, "\n"));
+	}
+	if (file)
+		fclose(file);
+	return value ? value : json_null();
+}
+
+json_t *host_env_json(void)
+{
+	struct utsname os;
+	struct rlimit files = {0, 0};
+
+	uname(&os);
+	getrlimit(RLIMIT_NOFILE, &files);
+	return json_pack("{ss ss so so sI si ss}", "kernel", os.release, "machine", os.machine, "cpu_model",
+		line_of("/proc/cpuinfo", "model name"), "clocksource",
+		line_of("/sys/devices/system/clocksource/clocksource0/current_clocksource", ""), "fd_limit",
+		(json_int_t)files.rlim_cur, "cpus_online", (int)sysconf(_SC_NPROCESSORS_ONLN), "compiler",
+		__VERSION__);
+}

@@ -1,0 +1,40 @@
+/* What this host and the watched processes did between two moments. */
+#ifndef LOADGEN_HOST_H
+#define LOADGEN_HOST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "options.h"
+
+struct watched_process {
+	bool found;
+	uint64_t cpu_ns; /* of the whole process, exited threads included; not of its children */
+	uint64_t voluntary_switches, involuntary_switches; /* summed over its living threads */
+};
+
+struct host_cpu {
+	bool online;
+	uint64_t idle_ns, steal_ns; /* from /proc/stat, in its grain of USER_HZ (10 ms) */
+};
+
+struct host_sample {
+	uint64_t at_ns;
+	struct watched_process watched[MAX_WATCHED];
+	struct host_cpu cpus[CPU_SETSIZE];
+};
+
+/* NULL, or the number of the first --watch process that does not exist. */
+bool host_watchable(const struct options *o, uint64_t *missing_pid);
+
+void host_sample(struct host_sample *s, const struct options *o);
+
+/* What happened between two samples, as the record has it: `watch` and `host`. New references. */
+json_t *host_watch_json(const struct options *o, const struct host_sample *a, const struct host_sample *b);
+json_t *host_cpus_json(const struct host_sample *a, const struct host_sample *b);
+
+/* The machine and the program: kernel, CPU model, versions, limits. */
+json_t *host_env_json(void);
+
+#endif

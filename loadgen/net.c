@@ -1,0 +1,102 @@
+#include "net.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool resolve_unix(const char *path, struct target *target, char *why, size_t size)
+{
+	struct sockaddr_un *address = (struct sockaddr_un *)&target->address;
+
+	if (path[0] == '\0' || strlen(path) >= sizeof(address->sun_path)) {
+		snprintf(why, size, "--target unix:%s: a path has 1 to %zu bytes", path,
+			sizeof(address->sun_path) - 1);
+		return false;
+	}
+	address->sun_family = AF_UNIX;
+	memcpy(address->sun_path, path, strlen(path) + 1);
+	target->address_len = sizeof(*address);
+	return true;
+}
+
+/* Splits HOST:PORT or [HOST]:PORT; false when it is neither. */
+static bool split(const char *text, char *host, size_t host_size, const char **port)
+{
+	const char *colon = strrchr(text, ':');
+
+	if (!colon || colon == text || colon[1] == '\0')
+		return false;
+	size_t length = (size_t)(colon - text);
+	if (text[0] == '[') {
+		if (colon[-1] != ']' || length < 3)
+			return false;
+		text++;
+		length -= 2;
+	} else if (memchr(text, ':', length)) {
+		return false;
+	}
+	if (length >= host_size)
+		return false;
+	memcpy(host, text, length);
+	host[length] = '\0';
+	*port = colon + 1;
+	return true;
+}
+
+bool net_resolve(const char *text, struct target *target, char *why, size_t size)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found;
+	char host[256];
+	const char *port;
+
+	memset(target, 0, sizeof(*target));
+	if (strncmp(text, "unix:", 5) == 0)
+		return resolve_unix(text + 5, target, why, size);
+	if (!split(text, host, sizeof(host), &port)) {
+		snprintf(why, size, "--target %s: expected HOST:PORT, [IPV6]:PORT or unix:PATH", text);
+		return false;
+	}
+	int failed = getaddrinfo(host, port, &hints, &found);
+	if (failed) {
+		snprintf(why, size, "--target %s: %s", text, gai_strerror(failed));
+		return false;
+	}
+	memcpy(&target->address, found->ai_addr, found->ai_addrlen);
+	target->address_len = found->ai_addrlen;
+	freeaddrinfo(found);
+	return true;
+}
+
+int net_connect(const struct target *target)
+{
+	int family = target->address.ss_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (family != AF_UNIX && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
+		goto failed;
+	if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) < 0 &&
+		errno != EINPROGRESS)
+		goto failed;
+	return fd;
+failed:;
+	int error = errno;
+	close(fd);
+	return -error;
+}
+
+int net_connect_result(int fd)
+{
+	int error = 0;
+	socklen_t length = sizeof(error);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0)
+		return errno;
+	return error;
+}

@@ -1,0 +1,94 @@
+/* A protocol of the generator, sans-I/O: it writes requests and checks replies, and knows no socket, no clock
+ * and no thread. A request is a pure function of its connection and number, so nothing is kept of what was
+ * sent; a reply may arrive cut at any byte. One `struct proto` per thread (http learns replies), one `struct
+ * checker` per connection. */
+#ifndef LOADGEN_PROTO_H
+#define LOADGEN_PROTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "payload.h"
+
+struct options;
+
+/* What became of one reply. Everything between OK and FATAL had the right length: its connection is still in
+ * step. */
+enum verdict {
+	VERDICT_MORE, /* not complete yet */
+	VERDICT_OK,
+	VERDICT_MISMATCH, /* the right length, wrong bytes */
+	VERDICT_ORDER,    /* the reply of another request in flight on this connection */
+	VERDICT_FOREIGN,  /* the reply of another connection's request */
+	VERDICT_STATUS,   /* http: a status other than the expected one */
+	VERDICT_FATAL,    /* from here on the byte stream cannot be trusted any more */
+	VERDICT_SHORT = VERDICT_FATAL,
+	VERDICT_LONG,
+	VERDICT_DUPLICATE, /* the reply of a request that was answered before */
+	VERDICT_MALFORMED, /* no reply of this protocol at all; counted as a mismatch */
+};
+
+/* The request whose reply is looked at. */
+struct asked {
+	uint32_t conn;
+	uint64_t seq;
+	uint64_t issued; /* requests [seq, issued) of this connection are in flight */
+};
+
+struct checker_echo {
+	uint64_t off; /* bytes of the current reply seen */
+	bool bad;
+	uint64_t missing, early; /* order: numbers modulo 64 that were passed over, and that came too soon */
+	uint8_t head[PAYLOAD_HEAD];
+};
+
+struct checker {
+	union {
+		struct checker_echo echo;
+	};
+};
+
+struct proto;
+
+struct proto_ops {
+	const char *name;
+	bool until_eof; /* one request per connection; the reply is complete when the server has closed */
+
+	/* Prepares p from the options; NULL, or a complaint. */
+	const char *(*init)(struct proto *p, const struct options *options);
+	void (*fini)(struct proto *p);
+
+	/* A new connection begins. */
+	void (*start)(const struct proto *p, struct checker *c);
+
+	/* Writes bytes [off, off + n) of a request, n <= request_len - off. Unused where `constant` is set. */
+	void (*fill)(const struct proto *p, uint32_t conn, uint64_t seq, size_t off, uint8_t *out, size_t n);
+
+	/* Looks at n > 0 bytes of the stream. Returns how many belonged to the reply of `asked`; when it is not
+	 * complete, all of them and VERDICT_MORE. */
+	size_t (*check)(struct proto *p, struct checker *c, const struct asked *asked, const uint8_t *data,
+		size_t n, enum verdict *verdict);
+
+	/* The stream ended while `asked` was waiting for its reply, some of which may have come: VERDICT_OK
+	 * where the end completes it, else VERDICT_SHORT, or VERDICT_MORE when not a byte of it had come. */
+	enum verdict (*eof)(struct proto *p, struct checker *c, const struct asked *asked);
+
+	/* n > 0 bytes came that nobody asked for, behind the reply before `asked`: VERDICT_LONG, or
+	 * VERDICT_DUPLICATE when they begin as an earlier reply did. */
+	enum verdict (*extra)(const struct proto *p, const struct asked *asked, const uint8_t *data, size_t n);
+};
+
+struct proto {
+	const struct proto_ops *ops;
+	size_t request_len;      /* bytes of one request, the same for all */
+	const uint8_t *constant; /* where all requests are the same bytes: `constant_count` of them, one after
+				    another */
+	size_t constant_count;
+	bool closing; /* set by check(): the reply just completed said that the server closes after it */
+	const struct payload *payload;
+};
+
+extern const struct proto_ops proto_echo;
+
+#endif

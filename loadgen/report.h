@@ -1,0 +1,29 @@
+/* The record of a run, for programs and for people. */
+#ifndef LOADGEN_REPORT_H
+#define LOADGEN_REPORT_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "judge.h"
+#include "options.h"
+#include "run.h"
+
+/* Completed replies per second of the window. */
+double report_rps(const struct result *r);
+
+/* CPU time of the whole generator per good reply of the window, in ns; 0 when there was none. */
+double report_cpu_per_request(const struct result *r);
+
+/* Writes the whole result, by loadgen/schema.json, to a file or (path "-") to stdout. False: `why` says what
+ * failed. */
+bool report_json(const char *path, const struct options *o, const struct result *r, const struct judgement *j,
+	char *why, size_t why_size);
+
+/* The document of a run that never began: {"valid": false, "error": ...}. */
+bool report_json_error(
+	const char *path, enum exit_status status, const char *error, char *why, size_t why_size);
+
+void report_text(FILE *out, const struct options *o, const struct result *r, const struct judgement *j);
+
+#endif

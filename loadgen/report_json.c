@@ -1,0 +1,229 @@
+#include "report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <string.h>
+
+#include "clock.h"
+
+enum { SCHEMA_VERSION = 1 };
+
+static const struct {
+	const char *name;
+	uint32_t ppm;
+} quantiles[] = {{"p50", 500000}, {"p75", 750000}, {"p90", 900000}, {"p95", 950000}, {"p99", 990000},
+	{"p999", 999000}, {"p9999", 999900}};
+
+static json_t *integer(uint64_t value)
+{
+	return json_integer((json_int_t)value);
+}
+
+double report_rps(const struct result *r)
+{
+	return r->window_ns ? (double)r->total.completed * 1e9 / (double)r->window_ns : 0;
+}
+
+double report_cpu_per_request(const struct result *r)
+{
+	uint64_t sampled_ns = r->after.at_ns - r->before.at_ns;
+
+	if (r->total.completed == 0 || sampled_ns == 0)
+		return 0;
+	/* The samples are taken within microseconds of the window's edges, or later where the CPUs are crowded.
+	 */
+	double in_window = (double)r->process_cpu_ns * (double)r->window_ns / (double)sampled_ns;
+	return in_window / (double)r->total.completed;
+}
+
+static json_t *bins(const struct histogram *h)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < HIST_BINS; i++) {
+		if (h->bins[i])
+			json_array_append_new(
+				list, json_pack("[II]", (json_int_t)hist_low(i), (json_int_t)h->bins[i]));
+	}
+	return list;
+}
+
+/* `unfinished` requests rank above all that are in the histogram; a quantile among them is null. */
+static json_t *distribution(const struct histogram *h, uint64_t unfinished)
+{
+	if (h->n == 0)
+		return json_null();
+	json_t *d = json_pack("{sI sI sI sf sf}", "n", (json_int_t)h->n, "unfinished", (json_int_t)unfinished,
+		"min", (json_int_t)h->min, "mean", hist_mean(h), "stddev", hist_stddev(h));
+	for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
+		uint64_t value = hist_quantile(h, quantiles[i].ppm, unfinished);
+		json_object_set_new(
+			d, quantiles[i].name, value == HIST_INFINITE ? json_null() : integer(value));
+	}
+	json_object_set_new(d, "max", integer(h->max));
+	json_object_set_new(d, "sum", integer(h->sum));
+	json_object_set_new(d, "overflow", integer(h->overflow));
+	json_object_set_new(d, "bins", bins(h));
+	return d;
+}
+
+static json_t *by_class(const uint64_t *classes, int first)
+{
+	json_t *object = json_object();
+
+	for (int i = first; i < CLASS_COUNT; i++) {
+		if (classes[i])
+			json_object_set_new(object, class_names[i], integer(classes[i]));
+	}
+	return object;
+}
+
+static json_t *counts(const struct tally *t)
+{
+	uint64_t errors = 0, outside_errors = 0;
+
+	for (int i = CLASS_FIRST_ERROR; i < CLASS_COUNT; i++) {
+		errors += t->classes[i];
+		outside_errors += t->outside[i];
+	}
+	return json_pack("{sI sI sI sI sI sI sI sI sI sI sI}", "scheduled", (json_int_t)t->scheduled, "ok",
+		(json_int_t)t->classes[CLASS_OK], "shed", (json_int_t)t->classes[CLASS_SHED], "inflight_end",
+		(json_int_t)t->classes[CLASS_INFLIGHT_END], "never_sent",
+		(json_int_t)t->classes[CLASS_NEVER_SENT], "errors", (json_int_t)errors, "completed",
+		(json_int_t)t->completed, "warmup_ok", (json_int_t)t->outside[CLASS_OK], "warmup_errors",
+		(json_int_t)outside_errors, "sent_bytes", (json_int_t)t->sent_bytes, "received_bytes",
+		(json_int_t)t->received_bytes);
+}
+
+static json_t *connects(const struct connect_counts *c)
+{
+	return json_pack("{sI sI sI so}", "attempts", (json_int_t)c->attempts, "established",
+		(json_int_t)c->established, "replaced", (json_int_t)c->replaced, "failed",
+		by_class(c->failed, 0));
+}
+
+static json_t *client(const struct result *r, const struct judgement *j)
+{
+	const struct tally *t = &r->total;
+	json_t *threads = json_array();
+
+	for (uint32_t i = 0; i < r->thread_count; i++) {
+		const struct thread_result *one = &r->threads[i];
+		json_array_append_new(threads,
+			json_pack("{so sI sf}", "cpu", one->cpu < 0 ? json_null() : json_integer(one->cpu),
+				"cpu_ns", (json_int_t)one->cpu_ns, "busy", one->busy));
+	}
+	return json_pack("{sI sI so sf so sI sI sI sI sI sf}", "cpu_ns", (json_int_t)r->process_cpu_ns,
+		"window_ns", (json_int_t)(r->after.at_ns - r->before.at_ns), "cpu_ns_per_req",
+		t->completed ? json_real(report_cpu_per_request(r)) : json_null(), "busy", j->client_busy,
+		"threads", threads, "waits", (json_int_t)t->waits, "events", (json_int_t)t->events, "receives",
+		(json_int_t)t->receives, "sends", (json_int_t)t->sends, "send_blocked",
+		(json_int_t)t->send_blocked, "clock_ns", r->clock_cost_ns);
+}
+
+static json_t *config(const struct options *o)
+{
+	return json_pack("{ss ss ss sI sI sI sI sI sI sI sI sI ss ss sI ss}", "target", o->target, "protocol",
+		protocol_names[o->protocol], "mode", mode_names[o->mode], "connections",
+		(json_int_t)o->connections, "idle", (json_int_t)o->idle, "depth", (json_int_t)o->depth, "size",
+		(json_int_t)o->size, "warmup_ns", (json_int_t)o->warmup_ns, "duration_ns",
+		(json_int_t)o->duration_ns, "drain_ns", (json_int_t)o->drain_ns, "timeout_ns",
+		(json_int_t)o->timeout_ns, "seed", (json_int_t)o->seed, "engine", engine_names[o->engine],
+		"wait", wait_names[o->wait], "threads", (json_int_t)o->threads, "cpus",
+		o->cpus_text ? o->cpus_text : "");
+}
+
+static json_t *reasons(const struct judgement *j, const struct result *r)
+{
+	json_t *list = json_array();
+
+	if (r->failure[0])
+		json_array_append_new(list, json_sprintf("start: %s", r->failure));
+	for (unsigned i = 0; i < j->check_count; i++) {
+		if (!j->checks[i].kept)
+			json_array_append_new(
+				list, json_sprintf("%s: %s", j->checks[i].name, j->checks[i].text));
+	}
+	return list;
+}
+
+static json_t *checks(const struct judgement *j)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < j->check_count; i++) {
+		const struct check *c = &j->checks[i];
+		json_array_append_new(list, json_pack("{ss sf sf sb ss}", "name", c->name, "value", c->value,
+						    "limit", c->limit, "kept", c->kept, "text", c->text));
+	}
+	return list;
+}
+
+static json_t *document(const struct options *o, const struct result *r, const struct judgement *j)
+{
+	const struct tally *t = &r->total;
+	uint64_t unfinished = t->scheduled - t->classes[CLASS_OK];
+	json_t *d = json_pack("{si si sb sb sb so so ss}", "schema", SCHEMA_VERSION, "exit", (int)j->status,
+		"valid", j->valid, "failed", j->failed, "interrupted", r->interrupted, "reasons", reasons(j, r),
+		"checks", checks(j), "bound", j->bound);
+
+	json_object_set_new(d, "window_ns", integer(r->window_ns));
+	json_object_set_new(d, "counts", counts(t));
+	json_object_set_new(d, "errors", by_class(t->classes, CLASS_FIRST_ERROR));
+	json_object_set_new(d, "warmup_errors", by_class(t->outside, CLASS_FIRST_ERROR));
+	json_object_set_new(d, "unsolicited", integer(t->unsolicited));
+	json_object_set_new(d, "connects", connects(&t->connects));
+	json_object_set_new(d, "idle_connects", connects(&t->idle_connects));
+	json_object_set_new(d, "achieved_rps", json_real(report_rps(r)));
+	json_object_set_new(d, "target_rps", json_null());
+	json_object_set_new(d, "latency_intended_ns", distribution(&t->intended, unfinished));
+	json_object_set_new(d, "latency_sent_ns", distribution(&t->sent, 0));
+	json_object_set_new(d, "schedule_lag_ns", distribution(&t->lag, 0));
+	json_object_set_new(d, "connect_ns", distribution(&t->connect, 0));
+	json_object_set_new(d, "client", client(r, j));
+	json_object_set_new(d, "watch", host_watch_json(o, &r->before, &r->after));
+	json_object_set_new(d, "host", host_cpus_json(&r->before, &r->after));
+	json_object_set_new(d, "phase_ns",
+		json_pack("{sI sI sI sI}", "connect", (json_int_t)r->connect_ns, "warmup",
+			(json_int_t)r->warmup_ns, "measure", (json_int_t)r->window_ns, "drain",
+			(json_int_t)r->drain_ns));
+	json_object_set_new(d, "config", config(o));
+	json_object_set_new(d, "env", host_env_json());
+	return d;
+}
+
+/* Frees the document. A file is written beside its place and renamed, so that nobody ever reads half of it. */
+static bool write_document(const char *path, json_t *d, char *why, size_t why_size)
+{
+	char draft[4096];
+
+	if (strcmp(path, "-") == 0) {
+		bool fine =
+			json_dumpf(d, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF && fflush(stdout) == 0;
+		json_decref(d);
+		if (!fine)
+			snprintf(why, why_size, "--json -: cannot write to stdout: %s", strerror(errno));
+		return fine;
+	}
+	int length = snprintf(draft, sizeof(draft), "%s.part", path);
+	bool fine = length > 0 && (size_t)length < sizeof(draft) &&
+		    json_dump_file(d, draft, JSON_COMPACT) == 0 && rename(draft, path) == 0;
+	if (!fine)
+		snprintf(why, why_size, "--json %s: cannot write it: %s", path, strerror(errno));
+	json_decref(d);
+	return fine;
+}
+
+bool report_json(const char *path, const struct options *o, const struct result *r, const struct judgement *j,
+	char *why, size_t why_size)
+{
+	return write_document(path, document(o, r, j), why, why_size);
+}
+
+bool report_json_error(const char *path, enum exit_status status, const char *error, char *why, size_t why_size)
+{
+	json_t *d = json_pack("{si si sb sb s[s] ss}", "schema", SCHEMA_VERSION, "exit", (int)status, "valid",
+		0, "failed", 1, "reasons", error, "error", error);
+	return write_document(path, d, why, why_size);
+}

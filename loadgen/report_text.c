@@ -1,0 +1,107 @@
+#include "report.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "clock.h"
+
+/* Three significant digits in the unit that suits. */
+static const char *duration(double ns, char *out, size_t size)
+{
+	static const struct {
+		double factor;
+		const char *name;
+	} units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}, {1, "ns"}};
+	size_t i = 0;
+
+	while (i < 3 && ns < units[i].factor)
+		i++;
+	double value = ns / units[i].factor;
+	snprintf(out, size, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[i].name);
+	return out;
+}
+
+static void quantile(FILE *out, const char *name, const struct histogram *h, uint32_t ppm, uint64_t unfinished)
+{
+	char text[32];
+	uint64_t value = hist_quantile(h, ppm, unfinished);
+
+	if (value == HIST_INFINITE)
+		fprintf(out, "  %s > %s", name, duration((double)h->max, text, sizeof(text)));
+	else
+		fprintf(out, "  %s %s", name, duration((double)value, text, sizeof(text)));
+}
+
+static void latencies(FILE *out, const char *title, const struct histogram *h, uint64_t unfinished)
+{
+	char text[32];
+
+	if (h->n == 0)
+		return;
+	fprintf(out, "%-17s", title);
+	quantile(out, "p50", h, 500000, unfinished);
+	quantile(out, "p90", h, 900000, unfinished);
+	quantile(out, "p99", h, 990000, unfinished);
+	quantile(out, "p99.9", h, 999000, unfinished);
+	fprintf(out, "  max %s\n", duration((double)h->max, text, sizeof(text)));
+}
+
+static void classes(FILE *out, const char *title, const uint64_t *counts, int first)
+{
+	const char *separator = "";
+
+	for (int i = first; i < CLASS_COUNT; i++) {
+		if (!counts[i])
+			continue;
+		if (!*separator)
+			fprintf(out, "%-17s  ", title);
+		fprintf(out, "%s%s %" PRIu64, separator, class_names[i], counts[i]);
+		separator = ", ";
+	}
+	if (*separator)
+		fputc('\n', out);
+}
+
+static void verdict(FILE *out, const struct result *r, const struct judgement *j)
+{
+	if (r->failure[0])
+		fprintf(out, "failed: %s\n", r->failure);
+	for (unsigned i = 0; i < j->check_count; i++) {
+		if (!j->checks[i].kept)
+			fprintf(out, "NOT VALID (%s): %s\n", j->checks[i].name, j->checks[i].text);
+	}
+}
+
+void report_text(FILE *out, const struct options *o, const struct result *r, const struct judgement *j)
+{
+	const struct tally *t = &r->total;
+	char per_request[32];
+
+	fprintf(out,
+		"%s %s %s: %" PRIu64 " connections (+ %" PRIu64 " idle), depth %" PRIu64 ", %" PRIu64
+		" thread%s, %s, %s\n",
+		o->target, protocol_names[o->protocol], mode_names[o->mode], o->connections, o->idle, o->depth,
+		o->threads, o->threads == 1 ? "" : "s", engine_names[o->engine], wait_names[o->wait]);
+	if (!r->started) {
+		verdict(out, r, j);
+		return;
+	}
+	fprintf(out, "%-17s  %.0f replies/s over %.3f s; %" PRIu64 " requests, %" PRIu64 " ok\n", "throughput",
+		report_rps(r), (double)r->window_ns / 1e9, t->scheduled, t->classes[CLASS_OK]);
+	latencies(out, "latency intended", &t->intended, t->scheduled - t->classes[CLASS_OK]);
+	latencies(out, "latency sent", &t->sent, 0);
+	latencies(out, "schedule lag", &t->lag, 0);
+	latencies(out, "connect", &t->connect, 0);
+	classes(out, "not ok", t->classes, CLASS_OK + 1);
+	classes(out, "not ok (warm-up)", t->outside, CLASS_OK + 1);
+	classes(out, "connects failed", t->connects.failed, 0);
+	classes(out, "idle failed", t->idle_connects.failed, 0);
+	if (t->idle_connects.replaced)
+		fprintf(out, "%-17s  %" PRIu64 "\n", "idle lost", t->idle_connects.replaced);
+	if (t->unsolicited)
+		fprintf(out, "%-17s  on %" PRIu64 " connections\n", "unasked bytes", t->unsolicited);
+	fprintf(out, "%-17s  %s of CPU per reply, busiest thread %.0f %%; bound: %s\n", "client",
+		duration(report_cpu_per_request(r), per_request, sizeof(per_request)), 100 * j->client_busy,
+		j->bound);
+	verdict(out, r, j);
+}

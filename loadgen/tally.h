@@ -1,0 +1,38 @@
+/* Everything that is counted in a run. Each thread fills its own; they are added up after the run. */
+#ifndef LOADGEN_TALLY_H
+#define LOADGEN_TALLY_H
+
+#include <stdint.h>
+
+#include "classes.h"
+#include "histogram.h"
+
+struct connect_counts {
+	uint64_t attempts, established, replaced; /* replaced: connections lost after they were established */
+	uint64_t failed[CLASS_COUNT];
+};
+
+struct tally {
+	uint64_t scheduled;            /* requests due inside the window */
+	uint64_t classes[CLASS_COUNT]; /* how they ended */
+	uint64_t outside[CLASS_COUNT]; /* how requests due outside the window (warm-up) ended */
+	uint64_t completed;            /* good replies that arrived inside the window, whenever they were due */
+	uint64_t sent_bytes, received_bytes;
+	uint64_t unsolicited; /* connections on which bytes came while nothing was asked */
+	struct connect_counts connects, idle_connects;
+	uint64_t waits, events, receives, sends, send_blocked;
+	uint64_t idle_ns; /* inside the window, spent in waits that brought nothing (wait policy spin) */
+	struct histogram intended, sent, lag, connect;
+};
+
+void tally_init(struct tally *t);
+void tally_add(struct tally *into, const struct tally *from);
+
+/* Requests of the window that have ended: must equal `scheduled` after the run. */
+uint64_t tally_ended(const struct tally *t);
+
+/* Requests, of the window or not, that ended in an error class. */
+uint64_t tally_errors(const struct tally *t);
+uint64_t tally_connect_failures(const struct connect_counts *c);
+
+#endif

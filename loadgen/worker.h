@@ -1,0 +1,87 @@
+/* What one thread of the generator owns. Nothing here is shared with another thread while the run lasts, except
+ * the three fields of `struct run` that are read per batch of events. */
+#ifndef LOADGEN_WORKER_H
+#define LOADGEN_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "net.h"
+#include "options.h"
+#include "proto.h"
+#include "tally.h"
+
+/* Sent but unanswered bytes never matter; what is sent or received in one call is at most this. */
+enum { SCRATCH_BYTES = 65536 };
+
+enum conn_state {
+	CONN_DOWN,       /* no socket; opened again at retry_ns */
+	CONN_CONNECTING, /* connect begun, not ended */
+	CONN_UP,
+};
+
+struct request {
+	uint64_t intended_ns; /* when it was due: by the schedule (open), when its connection was free again
+				 (closed) */
+	uint64_t sent_ns;     /* just before its first byte went to the kernel, or its connect began */
+};
+
+/* One slot for a connection. When the connection fails, the slot gets a new one: the count never shrinks.
+ * Requests are numbered for the life of the slot: [answered, issued) are in flight, [sending, issued) not yet
+ * wholly sent. */
+struct conn {
+	int fd;
+	uint32_t id; /* the number of the slot in the whole run, as its payloads carry it */
+	uint8_t state;
+	bool idle;         /* opened and silent */
+	bool want_send;    /* the kernel had no room: the engine calls conn_flush() when it has */
+	uint16_t attempts; /* connects failed in a row */
+	uint32_t life; /* counts the slot's sockets, so that a late event of an earlier one is known as such */
+	uint64_t issued, sending, answered;
+	size_t send_off; /* bytes of request `sending` that the kernel has taken */
+	uint64_t opened_ns, retry_ns;
+	struct request *requests; /* a ring of worker.ring_mask + 1; NULL for an idle one */
+	struct checker checker;
+};
+
+/* What the whole run shares. Written by the main thread; the window is fixed before the first request is
+ * issued. */
+struct run {
+	const struct options *options;
+	const struct target *target;
+	const struct payload *payload;
+	uint64_t start_ns, window_start_ns;
+	_Atomic uint64_t window_end_ns; /* moves only when the run is interrupted: then to that moment */
+	_Atomic uint64_t drain_end_ns;
+};
+
+struct worker {
+	struct run *run;
+	const struct options *options;
+	const struct engine *engine;
+	void *engine_state;
+	struct proto proto;
+	struct conn *conns;
+	struct request *requests; /* the rings of all active connections, one after another */
+	uint32_t conn_count;      /* active ones first, then idle ones */
+	uint32_t active_count;
+	uint32_t ring_mask;
+	uint32_t connecting, down, up; /* slots by state */
+	uint32_t in_flight;
+	uint32_t next_down; /* where the search for slots to open goes on */
+	uint64_t next_sweep_ns;
+	bool running;           /* requests may be issued */
+	_Atomic bool cancelled; /* set by the main thread: do not wait for connections any longer */
+	const char *failed;     /* why this worker gave up */
+	int failed_errno;
+	uint32_t index;
+	int cpu; /* pinned to this one; -1: not pinned */
+	pthread_t thread;
+	uint8_t *scratch; /* SCRATCH_BYTES for what is sent */
+	uint8_t *inbox;   /* SCRATCH_BYTES for what is received */
+	struct tally tally;
+};
+
+#endif
