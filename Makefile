@@ -29,7 +29,7 @@ all: $(SERVERS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate  ## build e
 	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) (pkg-config finds no$(call packages,$(page)))";)
 
 help:  ## list every target with one line
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 # --- building -----------------------------------------------------------------------------------------------------
 
@@ -63,6 +63,16 @@ $(BUILD)/tools.d/%.o: bench/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# Before anything is compiled, once per build folder: is the build tier here?  make reads this stamp as a makefile, so
+# it starts anew after an installation, when pkg-config finds more than before.
+ifneq ($(filter-out help clean list plots docs bench test,$(or $(MAKECMDGOALS),all)),)
+include $(BUILD)/required.mk
+$(BUILD)/required.mk: bench/require.sh
+	@mkdir -p $(@D)
+	@bench/require.sh build
+	@echo '# bench/require.sh build found everything' > $@
+endif
+
 .SECONDARY:
 -include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d)
 
@@ -75,3 +85,27 @@ tsan:  ## build everything under ThreadSanitizer, in build/tsan
 
 clean:  ## remove what was built; records and plots stay
 	rm -rf $(BUILD)
+
+# --- measuring (the bench layer; python3 -m bench --help says more) -------------------------------------------------
+
+BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
+
+.PHONY: bench list plots docs print-flags
+bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
+	@bench/require.sh build bench
+	@$(MAKE) --no-print-directory all
+	@$(BENCH) run $(PROFILE)
+
+list: all  ## list the models: how each waits, what it speaks, how many clients it serves at once
+	@$(BENCH) list models
+
+plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
+	@bench/require.sh bench
+	@$(BENCH) derive $(RUN)
+
+docs:  ## regenerate docs/figures and the README's tables from the committed sample of records
+	@bench/require.sh bench
+	@$(BENCH) docs
+
+print-flags:  # what env.json records of the build
+	@echo $(CC) $(ALL_CFLAGS)

@@ -1,0 +1,1 @@
+"""The bench layer of muxbench: experiments, runner, records, statistics, figures' data."""

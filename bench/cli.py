@@ -1,0 +1,131 @@
+"""The commands of `python3 -m bench`."""
+
+import argparse
+import os
+import sys
+import time
+
+from rich.console import Console
+
+from bench import demo, listing, paths, prepare, records, report
+from bench.errors import BenchError
+
+EPILOG = """examples:
+  python3 -m bench run quick                 all three headline experiments, under three minutes
+  python3 -m bench run rates --profile full  one experiment, with blocks enough for verdicts
+  python3 -m bench resume                    finish the newest interrupted run
+  python3 -m bench show                      the newest run's tables again
+  python3 -m bench show RUN rates/rate=5000  the samples behind a point
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python3 -m bench", description="Runs experiments, keeps raw records, shows what they say.", epilog=EPILOG)
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, function, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        added.set_defaults(function=function)
+        added.add_argument("--results", metavar="DIR", help="folder that holds the runs (default: results)")
+        return added
+
+    run = command("run", do_run, "run experiments and show what they say")
+    run.add_argument("what", nargs="*", metavar="quick|full|EXPERIMENT", help="a profile's whole run, or experiments by name or file (default: quick)")
+    run.add_argument("--profile", choices=("quick", "full"), help="how long and how often, for named experiments (default: quick)")
+    run.add_argument("--models", metavar="A,B", help="only these models")
+    run.add_argument("--blocks", type=int, metavar="K", help="this many blocks instead of the profile's")
+    run.add_argument("--seed", type=int, metavar="N", help="order of the plan (default: from the clock; kept in plan.json)")
+    run.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
+    measuring(run)
+    resume = command("resume", do_resume, "finish an interrupted run, exactly as planned")
+    resume.add_argument("run", nargs="?", metavar="RUN", help="default: the newest unfinished one")
+    measuring(resume)
+    show = command("show", do_show, "show a run's tables, or the samples behind one cell")
+    show.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    show.add_argument("cell", nargs="?", metavar="CELL", help="EXPERIMENT/CELL, such as rates/rate=5000")
+    derive = command("derive", do_derive, "redo everything that is made from a run's raw records")
+    derive.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    export = command("export", do_export, "print a run's derived data as CSV or TSV")
+    export.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
+    export.add_argument("--format", choices=("csv", "tsv"), default="csv")
+    listed = command("list", do_list, "list models, experiments, metrics or runs")
+    listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
+    demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
+    demo.add_argument("--models", metavar="A,B", help="only these models")
+    return top
+
+
+def measuring(command: argparse.ArgumentParser) -> None:
+    """Options of the commands that measure."""
+    command.add_argument("--server-cpus", metavar="LIST", help="CPUs of the server (default: one of the last core)")
+    command.add_argument("--client-cpus", metavar="LIST", help="CPUs of the client (default: one of another core)")
+    command.add_argument("--no-figures", action="store_true", help="leave out the figures")
+    command.add_argument("--together", action="store_true", help="run even while another bench runs here")
+
+
+def do_run(options: argparse.Namespace, console: Console) -> int:
+    begun = time.monotonic()
+    ready = prepare.from_options(options)
+    console.print(prepare.announce(ready), highlight=False)
+    if options.dry_run:
+        return 0
+    folder = prepare.lay_down(ready, paths.results_dir(options.results))
+    return report.run_and_show(ready, folder, options, console, begun)
+
+
+def do_resume(options: argparse.Namespace, console: Console) -> int:
+    begun = time.monotonic()
+    folder = prepare.unfinished(paths.results_dir(options.results), options.run)
+    ready = prepare.take_up(folder, options)
+    console.print(prepare.announce(ready, folder), highlight=False)
+    return report.run_and_show(ready, folder, options, console, begun)
+
+
+def do_show(options: argparse.Namespace, console: Console) -> int:
+    results = paths.results_dir(options.results)
+    if options.run and "/" in options.run and "=" in options.run and not options.cell:
+        options.run, options.cell = None, options.run
+    folder = records.find(results, options.run)
+    if options.cell:
+        report.show_cell(folder, options.cell, console)
+    else:
+        report.show(folder, console)
+    return 0
+
+
+def do_derive(options: argparse.Namespace, console: Console) -> int:
+    folder = records.find(paths.results_dir(options.results), options.run)
+    report.derive_and_draw(folder, console)
+    return 0
+
+
+def do_export(options: argparse.Namespace, console: Console) -> int:
+    folder = records.find(paths.results_dir(options.results), options.run)
+    sys.stdout.write(report.exported(folder, "," if options.format == "csv" else "\t"))
+    return 0
+
+
+def do_list(options: argparse.Namespace, console: Console) -> int:
+    console.print(listing.table(options.what, paths.results_dir(options.results)))
+    return 0
+
+
+def do_demo(options: argparse.Namespace, console: Console) -> int:
+    names = options.models.split(",") if options.models else "all"
+    return demo.run(console, names, sorted(os.sched_getaffinity(0)))
+
+
+def main(argv: list[str]) -> int:
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    try:
+        options = parser().parse_args(argv)
+        return options.function(options, console)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `python3 -m bench list | head`
+        sys.stderr.close()
+        return 0
+
+

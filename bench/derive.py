@@ -1,0 +1,193 @@
+"""From raw records to what figures and tables show; no record is changed, and everything here can be redone.
+
+derive() is a pure function of plan.json, env.json and samples.jsonl: the same
+records give the same bytes.
+"""
+
+import csv
+import io
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from bench import env, metrics, stats
+from bench.arms import sort_key
+from bench.errors import BenchError
+from bench.experiment import cell_key
+from bench.records import SCHEMA, read_json, read_samples, write_json
+
+
+def derive(folder: Path) -> dict:
+    """The summary of a run's records."""
+    plan, records = read_json(folder / "plan.json"), read_samples(folder)
+    if len({r["id"] for r in records}) != len(records):
+        raise BenchError(f"{folder.name}: a sample id occurs twice in samples.jsonl; the file was changed after it was written")
+    return {
+        "schema": SCHEMA,
+        "run": folder.name,
+        "profile": plan["profile"],
+        "environment": env.footer(read_json(folder / "env.json")),
+        "placement": records[0]["placement"] if records else None,
+        "planned": len(plan["samples"]),
+        "measured": len(records),
+        "failed": sum(r["status"] == "failed" for r in records),
+        "invalid": sum(r["status"] == "invalid" for r in records),
+        "metrics": {m.name: {"label": m.label, "unit": m.unit, "better": m.better, "scale": m.scale} for m in metrics.METRICS.values()},
+        "experiments": {name: of_experiment(plan, name, records) for name in plan["experiments"]},
+    }
+
+
+def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
+    experiment = plan["experiments"][name]
+    grid = experiment["profiles"][plan["profile"]]["grid"]
+    mine = [r for r in records if r["experiment"] == name]
+    by_cell: dict[str, list[dict]] = defaultdict(list)
+    for record in mine:
+        if record["role"] == "arm":
+            by_cell[record["cell"]].append(record)
+    left_out: dict[str, dict[str, str]] = defaultdict(dict)
+    for entry in plan["left_out"]:
+        if entry["experiment"] == name:
+            left_out[entry["cell"]][entry["arm"]] = entry["why"]
+    reference = experiment["arms"].get("reference")
+    cells = []
+    for params in combinations(grid):
+        key = cell_key(params)
+        cells.append({"cell": key, "params": params, "arms": of_cell(by_cell[key], experiment["metrics"]), "left_out": left_out[key]})
+    add_ratios(cells, by_cell, experiment["metrics"], reference)
+    return {
+        "title": experiment["title"],
+        "question": experiment["question"],
+        "figure": experiment["figure"],
+        "x": experiment["x"],
+        "metrics": experiment["metrics"],
+        "reference": reference,
+        "load": experiment["load"],
+        "blocks": len({r["block"] for r in mine}),
+        "arms": sorted({r["arm"] for r in mine if r["role"] == "arm"}, key=sort_key),
+        "ceiling": ceiling([r for r in mine if r["role"] == "ceiling" and r["status"] == "ok"], experiment),
+        "cells": cells,
+    }
+
+
+def combinations(grid: dict) -> list[dict]:
+    """The grid's cells, as Experiment.cells makes them, from a plan's record."""
+    cells: list[dict] = [{}]
+    for option, values in grid.items():
+        cells = [{**cell, option: value} for cell in cells for value in values]
+    return cells
+
+
+def of_cell(records: list[dict], names: list[str]) -> dict:
+    """Each arm of one cell: medians with intervals, who was the limit, what failed."""
+    by_arm: dict[str, list[dict]] = defaultdict(list)
+    for record in records:
+        by_arm[record["arm"]].append(record)
+    arms = {}
+    for arm in sorted(by_arm, key=sort_key):
+        good = sorted((r for r in by_arm[arm] if r["status"] == "ok"), key=lambda r: r["block"])
+        limits = [metrics.limit(r) for r in good]
+        arms[arm] = {
+            "samples": {status: sum(r["status"] == status for r in by_arm[arm]) for status in ("ok", "failed", "invalid")},
+            "why": next((r["why"] for r in by_arm[arm] if r["why"]), None),
+            "limit": max(sorted(set(limits)), key=limits.count) if limits else None,
+            "values": {name: of_metric([metrics.METRICS[name].read(r) for r in good]) for name in [*names, "server_busy", "client_busy"]},
+        }
+    return arms
+
+
+def of_metric(values: list[float | None]) -> dict | None:
+    known = [v for v in values if v is not None]
+    if not known:
+        return None
+    median, low, high, coverage = stats.median_interval(known)
+    return {"median": clean(median), "low": clean(low), "high": clean(high), "coverage": round(coverage, 4), "n": len(known)}
+
+
+def clean(value: float) -> float:
+    """Six significant digits: far beyond what is measured, and the same bytes on every machine."""
+    return float(f"{value:.6g}")
+
+
+def paired(records: list[dict], arm: str, reference: str, metric: str) -> dict[int, tuple[float, float]]:
+    """Block -> (arm, reference), where both are good."""
+    found: dict[str, dict[int, float]] = {arm: {}, reference: {}}
+    for record in records:
+        if record["arm"] in found and record["status"] == "ok":
+            value = metrics.METRICS[metric].read(record)
+            if value is not None and value > 0:
+                found[record["arm"]][record["block"]] = value
+    return {b: (found[arm][b], found[reference][b]) for b in sorted(found[arm]) if b in found[reference]}
+
+
+def add_ratios(cells: list[dict], by_cell: dict[str, list[dict]], names: list[str], reference: str | None) -> None:
+    """Each arm over the reference; all comparisons of a metric are one family when there are blocks enough for verdicts."""
+    for metric in names if reference else []:
+        family: list[tuple[dict, str, list[float], list[float]]] = []
+        for cell in cells:
+            for arm in cell["arms"]:
+                if arm != reference and reference in cell["arms"]:
+                    pairs = list(paired(by_cell[cell["cell"]], arm, reference, metric).values())
+                    if len(pairs) >= 2:
+                        family.append((cell, arm, [p[0] for p in pairs], [p[1] for p in pairs]))
+        quantiles = {k: family_quantile(family, k) for k in {len(ours) for _, _, ours, _ in family}}
+        for cell, arm, ours, theirs in family:
+            quantile = quantiles[len(ours)]
+            ratio = stats.compare(ours, theirs, metrics.METRICS[metric].better, quantile)
+            shown = {k: clean(v) if isinstance(v, float) and np.isfinite(v) else v for k, v in asdict(ratio).items()}
+            cell["arms"][arm].setdefault("ratios", {})[metric] = shown
+
+
+def family_quantile(family: list[tuple[dict, str, list[float], list[float]]], blocks: int) -> float | None:
+    """The max-|t| quantile over the comparisons with this many blocks; None while there are too few for verdicts."""
+    if blocks < stats.VERDICT_BLOCKS:
+        return None
+    return stats.max_t_quantile([stats.log_ratios(ours, theirs) for _, _, ours, theirs in family if len(ours) == blocks])
+
+
+def ceiling(records: list[dict], experiment: dict) -> dict | None:
+    """What the client could carry in this run, measured against the cheapest responder."""
+    value = of_metric([metrics.METRICS["client_ceiling_rps"].read(r) for r in records])
+    return None if value is None else {"arm": experiment["ceiling"]["arm"], **value}
+
+
+def rows(summary: dict) -> list[dict]:
+    """The summary in long form: one row per experiment, cell, arm and metric."""
+    out = []
+    for name, experiment in summary["experiments"].items():
+        for cell in experiment["cells"]:
+            for arm, found in cell["arms"].items():
+                for metric, value in found["values"].items():
+                    if value:
+                        ratio = found.get("ratios", {}).get(metric, {})
+                        out.append(
+                            {"experiment": name, "cell": cell["cell"], "x": cell["params"][experiment["x"]], "arm": arm}
+                            | {"metric": metric, "unit": summary["metrics"][metric]["unit"], **value, "limit": found["limit"]}
+                            | {f"ratio_{k}" if k != "ratio" else k: ratio.get(k) for k in ("ratio", "low", "high", "verdict")}
+                        )
+    return out
+
+
+def as_table(summary: dict, delimiter: str) -> str:
+    """Long form as CSV or TSV: pandas, R and gnuplot read it in one line."""
+    found = rows(summary)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(found[0]) if found else ["experiment"], delimiter=delimiter, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    return text.getvalue()
+
+
+def write(folder: Path) -> dict:
+    """Derives and keeps it: RUN/derived/summary.json and summary.tsv."""
+    summary = derive(folder)
+    target = folder / "derived"
+    try:
+        target.mkdir(exist_ok=True)
+        (target / "summary.tsv").write_text(as_table(summary, "\t"))
+    except OSError as error:
+        raise BenchError(f"{target} cannot be written: {error.strerror}") from None
+    write_json(target / "summary.json", summary)
+    return summary

@@ -1,0 +1,138 @@
+"""Experiments: TOML files, checked by a committed schema, made into cells.
+
+`load(path)` either returns an Experiment or raises a UsageError that names the
+file, the key and what was expected there.
+"""
+
+import itertools
+import json
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import jsonschema
+
+from bench import metrics, paths
+from bench.errors import UsageError
+from bench.units import nearest, parse_time_ns
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How long and how often: one of an experiment's [profiles.*] tables."""
+
+    blocks: int
+    warmup: str
+    duration: str
+    grid: dict[str, list]
+    load: dict = field(default_factory=dict)
+
+    @property
+    def window_s(self) -> float:
+        return (parse_time_ns(self.warmup) + parse_time_ns(self.duration)) / 1e9
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One question, as data."""
+
+    name: str
+    title: str
+    question: str
+    x: str
+    metrics: list[str]
+    load: dict
+    profiles: dict[str, Profile]
+    part_of: list[str] = field(default_factory=list)
+    figure: str = "curves"
+    arms: dict = field(default_factory=dict)
+    server: dict = field(default_factory=dict)
+    ceiling: dict | None = None
+
+    @property
+    def reference(self) -> str | None:
+        return self.arms.get("reference")
+
+    def cells(self, profile: str) -> list[dict]:
+        """The parameter combinations of a profile's grid, in the order written."""
+        grid = self.profiles[profile].grid
+        return [dict(zip(grid, values)) for values in itertools.product(*grid.values())]
+
+    def load_of(self, profile: str, cell: dict) -> dict:
+        """The load generator's options in one cell; the most specific table wins."""
+        chosen = self.profiles[profile]
+        timing = {"warmup": chosen.warmup, "duration": chosen.duration}
+        return {**self.load, **chosen.load, **timing, **cell}
+
+
+def cell_key(cell: dict) -> str:
+    """A cell's name in ids, tables and on the command line: `rate=5000`."""
+    return ",".join(f"{name}={value}" for name, value in cell.items())
+
+
+@cache
+def schema() -> dict:
+    return json.loads((paths.SCHEMAS / "experiment.schema.json").read_text())
+
+
+def load(path: Path) -> Experiment:
+    """Reads and checks one experiment file."""
+    name = paths.shown(path)
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{name}: no such experiment file") from None
+    except OSError as error:
+        raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name}: not valid TOML: {error}") from None
+    check(data, name)
+    profiles = {key: Profile(**value) for key, value in data.pop("profiles").items()}
+    return Experiment(name=path.stem, profiles=profiles, **data)
+
+
+def check(data: dict, name: str) -> None:
+    """Raises for the first thing that is wrong in a parsed experiment."""
+    complain(data, schema(), name)
+    for metric in data["metrics"]:
+        if metric not in metrics.METRICS:
+            raise UsageError(f"{name}: metrics: unknown metric {metric!r}{nearest(metric, metrics.METRICS)}")
+    for key, profile in data["profiles"].items():
+        check_grid(data, profile, f"{name}: profiles.{key}.grid")
+        if data["x"] not in profile["grid"]:
+            raise UsageError(f"{name}: x: expected an option of profiles.{key}.grid ({', '.join(profile['grid'])}), got {data['x']!r}")
+        options = {**data["load"], **profile.get("load", {}), **profile["grid"]}
+        for needed in ("protocol", "connections") + (("rate",) if options.get("mode") == "open" else ()):
+            if needed not in options:
+                why = " because load.mode is open" if needed == "rate" else ""
+                raise UsageError(f"{name}: load.{needed}: expected a value{why}, got nothing")
+
+
+def check_grid(data: dict, profile: dict, where: str) -> None:
+    """A grid's options are load options, and its values what these may be."""
+    load_schema = {**schema()["$defs"]["load"], "$defs": schema()["$defs"]}
+    for option, values in profile["grid"].items():
+        for value in values:
+            complain({option: value}, load_schema, where)
+
+
+def complain(data: dict, rules: dict, where: str) -> None:
+    """Raises a UsageError for the outermost violation, in words: where, which key, what was expected."""
+    errors = sorted(jsonschema.Draft202012Validator(rules).iter_errors(data), key=lambda e: (len(e.path), [str(p) for p in e.path]))
+    if not errors:
+        return
+    error = errors[0]
+    key = ".".join(str(part) for part in error.absolute_path)
+    at = f"{where}: {key}: " if key else f"{where}: "
+    if error.validator == "additionalProperties":
+        known = error.schema["properties"]
+        wrong = next(name for name in error.instance if name not in known)
+        raise UsageError(f"{at}unknown key {wrong!r}{nearest(wrong, known)}")
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        described = error.schema["properties"][missing]
+        expected = described.get("description") or rules["$defs"][described["$ref"].rsplit("/", 1)[1]]["description"]
+        raise UsageError(f"{at}missing key {missing!r}: expected {expected}")
+    expected = error.schema.get("description", error.message)
+    raise UsageError(f"{at}expected {expected}, got {json.dumps(error.instance)}")

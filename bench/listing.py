@@ -1,0 +1,63 @@
+"""What there is: models, experiments, metrics, runs."""
+
+import json
+from pathlib import Path
+
+from rich.table import Table
+
+from bench import arms, experiment, metrics, paths, records
+from bench.plan import expected_s, make
+from bench.units import format_seconds
+
+KINDS = ("models", "experiments", "metrics", "runs")
+
+
+def table(kind: str, results: Path) -> Table:
+    columns, rows = {"models": models, "experiments": experiments, "metrics": metric_rows}.get(kind, lambda: runs(results))()
+    out = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        out.add_column(column, overflow="fold")
+    for row in rows:
+        out.add_row(*row)
+    return out
+
+
+def models() -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for arm in arms.models():
+        at_once = "as many as descriptors allow" if arm.clients_at_once is None else str(arm.clients_at_once)
+        rows.append([arm.name, ", ".join(arm.protocols), at_once, arm.thesis])
+    return ["model", "protocols", "clients at once", "how it waits"], rows
+
+
+def experiment_files() -> list[Path]:
+    return sorted(paths.EXPERIMENTS.glob("*.toml"))
+
+
+def experiments() -> tuple[list[str], list[list[str]]]:
+    built = arms.models() if arms.model_names() else []
+    rows = []
+    for path in experiment_files():
+        found = experiment.load(path)
+        times = []
+        for profile in ("quick", "full"):
+            if profile in found.profiles and built:
+                samples = make([found], {found.name: built}, {}, profile, 0, 1 << 20).samples
+                times.append(format_seconds(sum(map(expected_s, samples))))
+            else:
+                times.append("–")
+        rows.append([found.name, *times, found.question])
+    return ["experiment", "quick", "full", "question"], rows
+
+
+def metric_rows() -> tuple[list[str], list[list[str]]]:
+    return ["metric", "unit", "better", "what"], [[m.name, m.unit, m.better, m.label] for m in metrics.METRICS.values()]
+
+
+def runs(results: Path) -> tuple[list[str], list[list[str]]]:
+    rows = []
+    for folder in records.runs(results):
+        plan = json.loads((folder / "plan.json").read_text())
+        done = len(records.read_samples(folder))
+        rows.append([folder.name, plan["profile"], ", ".join(plan["experiments"]), f"{done} of {len(plan['samples'])}"])
+    return ["run", "profile", "experiments", "samples"], rows

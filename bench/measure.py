@@ -1,0 +1,177 @@
+"""One sample: a fresh server, one measured window, one record.
+
+measure() never raises for what a server or the load generator does wrong: it
+returns a failed record with their last words, and the run goes on.
+"""
+
+import json
+import signal
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from bench import host, records
+from bench.arms import Arm
+from bench.placement import Placement
+from bench.plan import Sample
+from bench.units import format_cpus, parse_time_ns
+
+READY_WITHIN_S = 10.0
+SLACK_S = 20.0  # what the load generator may take beyond its windows: connecting thousands, draining
+
+
+@dataclass(frozen=True)
+class Bed:
+    """What all samples of a run share."""
+
+    loadgen: str
+    placement: Placement
+    undertaker: host.Undertaker | None = None
+    loops_per_us: int | None = None
+    seed: int = 1
+
+
+class Failed(Exception):
+    """This sample failed; the words say how."""
+
+
+def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
+    """Runs one sample and returns its record."""
+    begun = time.monotonic_ns()
+    record = {
+        "schema": records.SCHEMA,
+        "id": sample.id,
+        "experiment": sample.experiment,
+        "cell": sample.cell,
+        "block": sample.block,
+        "arm": sample.arm,
+        "role": sample.role,
+        "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "status": "failed",
+        "why": None,
+        "last_words": None,
+        "options": sample.options,
+        "placement": bed.placement.as_record(),
+        "server": {"argv": server_argv(sample, arm, bed)},
+        "load": None,
+    }
+    server = host.Child(record["server"]["argv"], bed.placement.server, bed.undertaker)
+    try:
+        run_window(record, server, sample, bed)
+        record["status"] = "ok" if record["load"].get("valid", True) else "invalid"
+        record["why"] = None if record["status"] == "ok" else "; ".join(map(str, record["load"].get("reasons", [])))
+    except Failed as failure:
+        record["why"] = str(failure)
+        record["last_words"] = server.last_words() or None
+    finally:
+        server.close()
+    record["server"] |= usage_of(server)
+    record["elapsed_ns"] = time.monotonic_ns() - begun
+    return record
+
+
+def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> None:
+    """Start, load, stop; fills the record as it goes."""
+    begun = time.monotonic_ns()
+    target = wait_ready(server)
+    record["server"] |= {"pid": server.pid, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)}
+    argv = loadgen_argv(sample, target, server.pid, bed)
+    record["loadgen"] = {"argv": argv}
+    loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
+    try:
+        record["load"] = drive(loadgen, server, sample)
+        record["server"]["rss_loaded_kib"] = host.memory_kib(server.pid)
+    finally:
+        loadgen.close()
+    stopped = server.stop()
+    record["server"]["report"] = counters(server)
+    if not stopped:
+        raise Failed("the server did not end within 5 s of SIGTERM and was killed")
+    if server.status != 0:
+        raise Failed(f"after SIGTERM the server {how_ended(server.status)}")
+
+
+def wait_ready(server: host.Child) -> str:
+    """The address in the server's READY line, as the load generator's --target."""
+    line = host.wait_for_line(server, "READY ", READY_WITHIN_S)
+    if line is None and server.status is not None:
+        raise Failed(f"the server {how_ended(server.status)} before READY")
+    if line is None:
+        raise Failed(f"the server printed no READY line within {READY_WITHIN_S:.0f} s")
+    key, _, value = line.removeprefix("READY ").partition("=")
+    if key == "port" and value.isdigit():
+        return f"127.0.0.1:{value}"
+    if key == "unix" and value:
+        return f"unix:{value}"
+    raise Failed(f"the server's first line is not what the contract asks for: {line!r}")
+
+
+def drive(loadgen: host.Child, server: host.Child, sample: Sample) -> dict:
+    """Waits for the load generator, but not beyond the server's life; its JSON document."""
+    windows = (parse_time_ns(sample.options["warmup"]) + parse_time_ns(sample.options["duration"])) / 1e9
+    ended = host.wait_any([loadgen, server], windows + SLACK_S)
+    if server.ended():
+        raise Failed(f"the server {how_ended(server.status)} under load")
+    if loadgen not in ended:
+        raise Failed(f"the load generator did not end within {windows + SLACK_S:.0f} s")
+    loadgen.ended()
+    try:
+        told = json.loads(loadgen.stdout(), parse_constant=lambda name: None)
+        if not isinstance(told, dict):
+            raise ValueError("not an object")
+    except ValueError as error:
+        raise Failed(f"the load generator {how_ended(loadgen.status)} without JSON ({error}): {loadgen.last_words()}") from None
+    if loadgen.status not in (0, 3):
+        reasons = "; ".join(map(str, told.get("reasons", []))) or loadgen.last_words()
+        raise Failed(f"the load generator {how_ended(loadgen.status)}: {reasons}")
+    return told
+
+
+def how_ended(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
+
+
+def counters(server: host.Child) -> dict | None:
+    """The JSON line that a contract server prints on SIGTERM."""
+    lines = [line for line in server.stdout().splitlines() if line.startswith("{")]
+    try:
+        return json.loads(lines[-1])
+    except (IndexError, ValueError):
+        return None
+
+
+def usage_of(server: host.Child) -> dict:
+    """What the kernel charged the whole process, from start to end; wait4(2)."""
+    usage = server.usage
+    return {
+        "exit": server.status,
+        "life": {
+            "user_s": usage.ru_utime,
+            "system_s": usage.ru_stime,
+            "max_rss_kib": usage.ru_maxrss,
+            "minor_faults": usage.ru_minflt,
+            "major_faults": usage.ru_majflt,
+            "voluntary_switches": usage.ru_nvcsw,
+            "involuntary_switches": usage.ru_nivcsw,
+        },
+    }
+
+
+def server_argv(sample: Sample, arm: Arm, bed: Bed) -> list[str]:
+    argv = [*arm.argv, "--port", "0", "--protocol", sample.options["protocol"]]
+    for name, value in sample.server.items():
+        option = "--" + name.replace("_", "-")
+        argv += [option] if value is True else [] if value is False else [option, str(value)]
+    if bed.loops_per_us and sample.options["protocol"] == "http" and "loops-per-us" in arm.options:
+        argv += ["--loops-per-us", str(bed.loops_per_us)]
+    return argv
+
+
+def loadgen_argv(sample: Sample, target: str, server_pid: int, bed: Bed) -> list[str]:
+    argv = [bed.loadgen, "--target", target]
+    for name, value in sample.options.items():
+        argv += ["--" + name, str(value)]
+    argv += ["--cpus", format_cpus(bed.placement.client), "--seed", str(bed.seed + sample.block)]
+    return argv + ["--watch", str(server_pid), "--json", "-"]

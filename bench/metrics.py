@@ -1,0 +1,141 @@
+"""What can be read off one sample: each metric is a name, a unit and a pure function of the record.
+
+A metric is None where the record cannot say: the function never guesses.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    label: str
+    unit: str
+    better: str  # "lower" or "higher"
+    read: Callable[[dict], float | None]
+    scale: str = "log"  # how a figure's axis shows it
+    digits: int = 3  # significant digits in tables
+
+
+def dig(record: dict, *keys: str):
+    """record[a][b][c], or None as soon as something is absent or null."""
+    value = record
+    for key in keys:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value
+
+
+def requests(record: dict) -> int | None:
+    """Requests answered right in the measured window."""
+    return dig(record, "load", "counts", "ok") or None
+
+
+def server_cpu_ns(record: dict) -> float | None:
+    """The server's process clock over exactly the measured window, read by the load generator."""
+    for watched in dig(record, "load", "watch") or []:
+        if watched.get("pid") == dig(record, "server", "pid"):
+            return watched.get("cpu_ns")
+    return None
+
+
+def busy_ns(record: dict, side: str) -> float | None:
+    """Not-idle time of one side's CPUs over the window: kernel threads and softirq included.
+
+    /proc/stat counts idle time in ticks of 10 ms, so this is rough in short windows.
+    """
+    window = dig(record, "load", "host", "window_ns")
+    cpus = set(dig(record, "placement", side) or [])
+    seen = [c for c in dig(record, "load", "host", "cpus") or [] if c.get("cpu") in cpus and c.get("idle_ns") is not None]
+    if not window or not cpus or len(seen) != len(cpus):
+        return None
+    return sum(max(0, window - c["idle_ns"]) for c in seen)
+
+
+def per_request_us(nanoseconds: float | None, record: dict) -> float | None:
+    count = requests(record)
+    return None if nanoseconds is None or not count else nanoseconds / count / 1e3
+
+
+def latency_us(record: dict, percentile: str) -> float | None:
+    """From the intended time in an open loop, from the send in a closed one: the one that the mode defines."""
+    kind = "latency_intended_ns" if dig(record, "options", "mode") == "open" else "latency_sent_ns"
+    value = dig(record, "load", kind, percentile)
+    return None if not isinstance(value, (int, float)) else value / 1e3
+
+
+def window_s(record: dict) -> float | None:
+    window = dig(record, "load", "window_ns") or dig(record, "load", "host", "window_ns")
+    return window / 1e9 if window else None
+
+
+def share(used_ns: float | None, record: dict, cpus: int) -> float | None:
+    window = window_s(record)
+    return None if used_ns is None or not window or not cpus else used_ns / 1e9 / window / cpus
+
+
+def server_busy(record: dict) -> float | None:
+    """Share of the server's CPUs in use: the larger of the two clocks, for each misses something."""
+    cpus = len(dig(record, "placement", "server") or [])
+    shares = [share(ns, record, cpus) for ns in (busy_ns(record, "server"), server_cpu_ns(record))]
+    known = [s for s in shares if s is not None]
+    return max(known) if known else None
+
+
+def client_busy(record: dict) -> float | None:
+    """Share of the client's threads in use; with --wait spin that says nothing and is None."""
+    if dig(record, "options", "wait") == "spin":
+        return None
+    return share(dig(record, "load", "client", "cpu_ns"), record, dig(record, "options", "threads") or 1)
+
+
+def client_ceiling_rps(record: dict) -> float | None:
+    """What the client's CPU would allow: measured where it was full, else extrapolated from its cost per request.
+
+    The extrapolation is cautious, for the cost per request falls as load, and so batching, grows.
+    """
+    count, used, seconds = requests(record), dig(record, "load", "client", "cpu_ns"), window_s(record)
+    if not count or not used or not seconds or dig(record, "options", "wait") == "spin":
+        return None
+    return max(count / seconds, count / (used / 1e9) * (dig(record, "options", "threads") or 1))
+
+
+def rss_per_connection(record: dict) -> float | None:
+    """Resident memory over that of the fresh server, for each connection, in KiB."""
+    loaded, fresh = dig(record, "server", "rss_loaded_kib"), dig(record, "server", "rss_fresh_kib")
+    connections = (dig(record, "options", "connections") or 0) + (dig(record, "options", "idle") or 0)
+    return None if loaded is None or fresh is None or not connections else max(0, loaded - fresh) / connections
+
+
+def throughput(record: dict) -> float | None:
+    return dig(record, "load", "achieved_rps")
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("server_cpu_us_per_req", "server CPU per request", "µs", "lower", lambda r: per_request_us(server_cpu_ns(r), r)),
+        Metric("host_cpu_us_per_req", "host CPU per request, server side", "µs", "lower", lambda r: per_request_us(busy_ns(r, "server"), r)),
+        Metric("throughput_rps", "throughput", "requests/s", "higher", throughput),
+        Metric("p50_us", "latency, median", "µs", "lower", lambda r: latency_us(r, "p50")),
+        Metric("p99_us", "latency, 99th percentile", "µs", "lower", lambda r: latency_us(r, "p99")),
+        Metric("p999_us", "latency, 99.9th percentile", "µs", "lower", lambda r: latency_us(r, "p999")),
+        Metric("rss_kib_per_conn", "user memory per connection", "KiB", "lower", rss_per_connection),
+        Metric("server_busy", "server CPUs in use", "share", "lower", server_busy, "linear", 2),
+        Metric("client_busy", "client CPU in use", "share", "lower", client_busy, "linear", 2),
+        Metric("client_ceiling_rps", "client's ceiling", "requests/s", "higher", client_ceiling_rps),
+    )
+}
+
+# Where these hold, the server was the limit and its throughput is its capacity (docs/method.md).
+SERVER_FULL, CLIENT_FREE = 0.97, 0.90
+
+
+def limit(record: dict) -> str:
+    """Who bounded a sample: `server`, `client` or `neither`; capacity may be claimed only of the first."""
+    server, client = server_busy(record), client_busy(record)
+    if dig(record, "load", "bound") == "client" or (client is not None and client > CLIENT_FREE):
+        return "client"
+    return "server" if server is not None and server >= SERVER_FULL else "neither"

@@ -1,0 +1,113 @@
+"""The plan: every sample of a run, in the order in which it will be measured, written before the first.
+
+Blocks are randomised: a block is one cell with all its arms back to back in
+fresh random order; a round holds one block of every cell, in random order too,
+so that a run that was cut short is still balanced.
+"""
+
+import random
+from dataclasses import asdict, dataclass, field
+
+from bench.arms import Arm, why_unfit
+from bench.experiment import Experiment, cell_key
+from bench.units import parse_time_ns
+
+# What a sample costs beside its window, for the time told before a run; measured on a 2-core machine.
+START_STOP_S = 0.12
+PER_CONNECTION_S = 60e-6
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One fresh server process and one measured window."""
+
+    id: str
+    experiment: str
+    cell: str
+    block: int
+    arm: str
+    role: str  # "arm", or "ceiling": the cheapest responder, which shows the client's limit
+    options: dict  # the load generator's
+    server: dict  # the server's
+
+
+@dataclass
+class Plan:
+    profile: str
+    seed: int
+    experiments: dict[str, dict]
+    arms: dict[str, dict]
+    samples: list[Sample]
+    left_out: list[dict]
+    tools: dict[str, dict] = field(default_factory=dict)
+
+    @property
+    def expected_s(self) -> float:
+        return sum(expected_s(sample) for sample in self.samples)
+
+    def as_record(self, schema: int) -> dict:
+        return {"schema": schema, "expected_s": round(self.expected_s, 1), **asdict(self)}
+
+    @staticmethod
+    def from_record(record: dict) -> "Plan":
+        keys = ("profile", "seed", "experiments", "arms", "left_out", "tools")
+        return Plan(samples=[Sample(**s) for s in record["samples"]], **{k: record[k] for k in keys})
+
+
+def expected_s(sample: Sample) -> float:
+    clients = sample.options["connections"] + sample.options.get("idle", 0)
+    windows = parse_time_ns(sample.options["warmup"]) + parse_time_ns(sample.options["duration"])
+    return windows / 1e9 + START_STOP_S + PER_CONNECTION_S * clients
+
+
+def sample_of(experiment: Experiment, key: str, options: dict, block: int, arm: str, role: str) -> Sample:
+    return Sample(f"{experiment.name}/{key}/{block}/{arm}", experiment.name, key, block, arm, role, options, experiment.server)
+
+
+def make(
+    experiments: list[Experiment],
+    arms: dict[str, list[Arm]],
+    ceiling_arms: dict[str, Arm],
+    profile: str,
+    seed: int,
+    fd_limit: int,
+    blocks: int | None = None,
+) -> Plan:
+    """Expands experiments x cells x blocks x arms, leaves out what cannot be run and says why."""
+    chance = random.Random(seed)
+    left_out: list[dict] = []
+    cells: list[tuple[Experiment, dict, list[Arm]]] = []
+    for experiment in experiments:
+        for cell in experiment.cells(profile):
+            options = experiment.load_of(profile, cell)
+            reasons = {arm.name: why_unfit(arm, options, fd_limit) for arm in arms[experiment.name]}
+            left_out += [
+                {"experiment": experiment.name, "cell": cell_key(cell), "arm": name, "why": why} for name, why in reasons.items() if why
+            ]
+            fit = [arm for arm in arms[experiment.name] if not reasons[arm.name]]
+            if fit:
+                cells.append((experiment, cell, fit))
+    rounds = {e.name: blocks or e.profiles[profile].blocks for e in experiments}
+    samples: list[Sample] = []
+    for block in range(max(rounds.values(), default=0)):
+        due = [one_block(e, profile, cell, fit, block, chance) for e, cell, fit in cells if block < rounds[e.name]]
+        due += [
+            [ceiling_sample(e, profile, ceiling_arms[e.name], block)] for e in experiments if e.name in ceiling_arms and block < rounds[e.name]
+        ]
+        chance.shuffle(due)
+        samples += [sample for one in due for sample in one]
+    all_arms = {arm.name: arm.as_record() for group in arms.values() for arm in group}
+    all_arms |= {arm.name: arm.as_record() for arm in ceiling_arms.values()}
+    return Plan(profile, seed, {e.name: asdict(e) for e in experiments}, all_arms, samples, left_out)
+
+
+def one_block(experiment: Experiment, profile: str, cell: dict, fit: list[Arm], block: int, chance: random.Random) -> list[Sample]:
+    """One cell, all its arms back to back in fresh random order."""
+    order = chance.sample(fit, len(fit))
+    options = experiment.load_of(profile, cell)
+    return [sample_of(experiment, cell_key(cell), options, block, arm.name, "arm") for arm in order]
+
+
+def ceiling_sample(experiment: Experiment, profile: str, arm: Arm, block: int) -> Sample:
+    options = {**experiment.load_of(profile, {}), **experiment.ceiling["load"]}
+    return sample_of(experiment, "ceiling", options, block, arm.name, "ceiling")

@@ -1,0 +1,163 @@
+"""Before the first sample: what is asked for becomes a checked, written plan; or one clear line says what is missing."""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import arms, env, experiment, listing, paths, plan, records
+from bench.errors import BenchError, UsageError
+from bench.experiment import Experiment
+from bench.placement import Placement, place
+from bench.plan import Plan
+from bench.units import format_cpus, format_seconds, nearest
+
+PROFILES = ("quick", "full")
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan and where it will run."""
+
+    plan: Plan
+    placement: Placement
+    label: str
+
+
+def from_options(options: argparse.Namespace) -> Ready:
+    """Everything that can be wrong is found here, before anything is written."""
+    experiments, profile, label = chosen(options.what, options.profile)
+    if options.blocks is not None and options.blocks < 1:
+        raise UsageError(f"--blocks: expected 1 or more, got {options.blocks}")
+    placement = place(server=options.server_cpus, client=options.client_cpus)
+    made = plan.make(
+        experiments,
+        {e.name: arms_of(e, options.models) for e in experiments},
+        ceiling_arms(experiments),
+        profile,
+        int(time.time()) if options.seed is None else options.seed,
+        resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        options.blocks,
+    )
+    if not made.samples:
+        raise UsageError("nothing to run: " + "; ".join(sorted({f"{o['arm']} {o['why']}" for o in made.left_out})))
+    made.tools = tools()
+    return Ready(made, placement, label)
+
+
+def chosen(what: list[str], profile: str | None) -> tuple[list[Experiment], str, str]:
+    """The experiments of `quick`, `full` or of names and files; the profile; and a label for the run."""
+    whole = [w for w in what if w in PROFILES] or ([] if what else [profile or "quick"])
+    named = [w for w in what if w not in PROFILES]
+    if len(whole) > 1 or (whole and profile and whole[0] != profile):
+        raise UsageError(f"one profile at a time: got {' and '.join(dict.fromkeys(whole + [profile or whole[-1]]))}")
+    profile = whole[0] if whole else profile or "quick"
+    if named:
+        found = [experiment.load(path_of(name)) for name in dict.fromkeys(named)]
+    else:
+        found = [e for e in map(experiment.load, listing.experiment_files()) if profile in e.part_of]
+    for e in found:
+        if profile not in e.profiles:
+            raise UsageError(f"experiment {e.name} has no profile {profile} (there are: {', '.join(e.profiles)})")
+    return found, profile, "-".join([e.name for e in found] + [profile]) if named else profile
+
+
+def path_of(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    path = paths.EXPERIMENTS / f"{name}.toml"
+    if not path.exists():
+        known = [p.stem for p in listing.experiment_files()]
+        raise UsageError(f"no experiment {name!r}{nearest(name, known + list(PROFILES))}")
+    return path
+
+
+def arms_of(e: Experiment, only: str | None) -> list[arms.Arm]:
+    """The experiment's arms, or of these the ones that --models names."""
+    wanted = e.arms.get("models", "all")
+    if only:
+        wanted = [name.strip() for name in only.split(",") if name.strip()]
+    found = arms.models(wanted)
+    if e.reference and e.reference not in [arm.name for arm in found]:
+        found += arms.models([e.reference])  # without it nothing could be compared
+    return found
+
+
+def ceiling_arms(experiments: list[Experiment]) -> dict[str, arms.Arm]:
+    return {e.name: arms.models([e.ceiling["arm"]])[0] for e in experiments if e.ceiling}
+
+
+def tools() -> dict[str, dict]:
+    """The load generator, its hash, and the work calibration of this host."""
+    loadgen = paths.build_dir() / "loadgen"
+    if not os.access(loadgen, os.X_OK):
+        raise BenchError(f"{paths.shown(loadgen)} is missing; run: make")
+    return {"loadgen": {"path": paths.from_root(loadgen), "sha256": arms.file_hash(loadgen)}, "calibrate": {"loops_per_us": calibrate()}}
+
+
+def calibrate() -> int | None:
+    """Loops per microsecond, once per plan, so that all arms burn the same work; None where the tool is not built."""
+    try:
+        done = subprocess.run([paths.build_dir() / "calibrate"], capture_output=True, timeout=20, check=True)
+        return json.loads(done.stdout)["loops_per_us"]
+    except FileNotFoundError:
+        return None
+    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+        raise BenchError(f"{paths.shown(paths.build_dir() / 'calibrate')} does not say how fast this host is: {error}") from None
+
+
+def announce(ready: Ready, folder: Path | None = None) -> str:
+    """What will be run, where, and how long it takes."""
+    done = len(records.read_samples(folder)) if folder else 0
+    due = ready.plan.samples[done:]
+    where = f"server on CPU {format_cpus(ready.placement.server)}, client on CPU {format_cpus(ready.placement.client)}"
+    lines = [
+        f"{', '.join(ready.plan.experiments)} ({ready.plan.profile}): {len(due)} samples, about {format_seconds(sum(map(plan.expected_s, due)))}; {where}"
+    ]
+    if ready.placement.shared:
+        lines.append(f"mind: {ready.placement.shared}")
+    for name in ready.plan.experiments:
+        samples = [s for s in due if s.experiment == name]
+        lines.append(f"  {name}: {len(samples)} samples, {format_seconds(sum(map(plan.expected_s, samples)))}")
+    return "\n".join(lines)
+
+
+def lay_down(ready: Ready, results: Path) -> Path:
+    """Makes the run's folder and writes plan.json and env.json, the plan first."""
+    folder = records.create(results, ready.label)
+    records.write_json(folder / "plan.json", ready.plan.as_record(records.SCHEMA))
+    records.write_json(folder / "env.json", env.collect())
+    return folder
+
+
+def unfinished(results: Path, name: str | None) -> Path:
+    """The run to go on with."""
+    if name:
+        return records.find(results, name)
+    for folder in reversed(records.runs(results)):
+        planned = records.read_json(folder / "plan.json")["samples"]
+        if len(records.read_samples(folder)) < len(planned):
+            return folder
+    raise UsageError(f"no unfinished run in {paths.shown(results)}")
+
+
+def take_up(folder: Path, options: argparse.Namespace) -> Ready:
+    """The plan of an interrupted run, refused when what it would measure has changed since."""
+    found = Plan.from_record(records.read_json(folder / "plan.json"))
+    for what in [{"name": name, "path": arm["argv"][0], "sha256": arm["sha256"]} for name, arm in found.arms.items()] + [
+        {"name": "the load generator", **found.tools["loadgen"]}
+    ]:
+        path = paths.ROOT / what["path"]
+        if not path.exists() or arms.file_hash(path) != what["sha256"]:
+            raise BenchError(f"{what['name']} ({what['path']}) is not what {folder.name} was planned with; rebuild that revision, or start a new run")
+    if (folder / "env.json").exists():
+        then, now = records.read_json(folder / "env.json")["fingerprint"], env.collect()["fingerprint"]
+        if then != now:
+            raise BenchError(f"{folder.name} was begun on another host or setting (fingerprint {then}, here {now}); start a new run")
+    else:  # killed between the two files
+        records.write_json(folder / "env.json", env.collect())
+    return Ready(found, place(server=options.server_cpus, client=options.client_cpus), folder.name)

@@ -1,0 +1,100 @@
+"""Carries out a plan: sample after sample into samples.jsonl, and leaves nothing running."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from bench import host, paths
+from bench.arms import Arm
+from bench.errors import BenchError, Interrupted
+from bench.measure import Bed, measure
+from bench.plan import Plan, Sample
+from bench.progress import Progress
+from bench.records import Appender, read_samples
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def pending(plan: Plan, folder: Path) -> list[Sample]:
+    """The samples of the plan that have no record yet."""
+    done = {record["id"] for record in read_samples(folder)}
+    return [sample for sample in plan.samples if sample.id not in done]
+
+
+def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
+    """Measures what is pending; raises Interrupted when a signal ends it, BenchError when records cannot be kept."""
+    arms = {name: Arm(**told) for name, told in plan.arms.items()}
+    appender = Appender(folder)  # before all else: a folder that cannot be written fails before the first server
+    try:
+        due = pending(plan, folder)
+        with out_of_the_way(bed.placement.bench), signals_as_exceptions(folder), buried() as undertaker:
+            bed = replace(bed, undertaker=undertaker)
+            progress.start(plan, len(plan.samples) - len(due))
+            for sample in due:
+                progress.begin(sample)
+                record = measure(sample, arms[sample.arm], bed)
+                appender.add(record)
+                progress.end(record)
+    finally:
+        progress.close()
+        appender.close()
+
+
+@contextmanager
+def buried() -> Iterator[host.Undertaker]:
+    undertaker = host.Undertaker()
+    try:
+        yield undertaker
+    finally:
+        undertaker.close()
+
+
+@contextmanager
+def out_of_the_way(cpus: tuple[int, ...]) -> Iterator[None]:
+    """Keeps the runner itself off the server's CPUs for the length of a run."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
+def signals_as_exceptions(folder: Path) -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP end the run through every `finally` on the way."""
+
+    def raise_it(number: int, _frame: object) -> None:
+        for other in ENDING:  # a second Ctrl-C must not stop the cleaning up
+            signal.signal(other, signal.SIG_IGN)
+        name = signal.Signals(number).name
+        raise Interrupted(f"{name}: stopped; go on with: python3 -m bench resume {paths.shown(folder)}", number)
+
+    before = {number: signal.signal(number, raise_it) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def alone(together: bool) -> Iterator[bool]:
+    """Holds this host's bench for itself; whether that succeeded.
+
+    An abstract Unix socket is the lock: the kernel drops it with its holder, even on kill -9.
+    """
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with lock:
+        try:
+            lock.bind("\0muxbench")
+            yield True
+        except OSError:
+            if not together:
+                raise BenchError("another bench runs on this host, and two would disturb each other; wait for it, or add --together") from None
+            yield False
+

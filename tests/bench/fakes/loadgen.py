@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""A load generator for tests of the runner: waits as long as it should and prints a document of the right shape.
+
+It opens no connection.  The figures depend on the server's name and on the
+options alone, so that a test knows what must come out; the name of the watched
+process selects misbehaviour.
+"""
+
+import json
+import os
+import sys
+import time
+
+COST_US = {"epoll_lt": 5.0, "poll": 6.0, "io_uring": 4.0}
+
+
+def options():
+    found = {"watch": [], "mode": "closed", "connections": "1", "rate": "0", "idle": "0"}
+    words = iter(sys.argv[1:])
+    for word in words:
+        value = next(words)
+        if word == "--watch":
+            found["watch"].append(int(value))
+        else:
+            found[word[2:]] = value
+    return found
+
+
+def seconds(text):
+    for unit, factor in (("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1)):
+        if text.endswith(unit):
+            return float(text[: -len(unit)]) * factor
+    return float(text)
+
+
+def watched_name(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        words = file.read().split(b"\0")
+    return next(os.path.basename(w.decode()) for w in words if b"/servers/" in w)
+
+
+def latency(microseconds):
+    ns = int(microseconds * 1000)
+    keys = ("min", "mean", "p50", "p75", "p90", "p95", "p99", "p999", "p9999", "max")
+    return {"n": 100, "stddev": 1.0, "bins": [[ns, 100]], **{key: ns for key in keys}}
+
+
+def document(told, name):
+    window_ns = int(seconds(told["duration"]) * 1e9)
+    cost = COST_US.get(name, 5.0)
+    rate = float(told["rate"]) if told["mode"] == "open" else 1e6 / cost
+    ok = int(rate * window_ns / 1e9)
+    cpus = [{"cpu": cpu, "idle_ns": window_ns // 2, "steal_ns": 0} for cpu in range(os.cpu_count())]
+    return {
+        "valid": name != "invalidates",
+        "reasons": ["the schedule lagged"] if name == "invalidates" else [],
+        "bound": "neither",
+        "counts": {"scheduled": ok, "ok": ok, "shed": 0, "inflight_end": 0, "never_sent": 0},
+        "errors": {},
+        "achieved_rps": rate,
+        "target_rps": float(told["rate"]) or None,
+        "window_ns": window_ns,
+        "latency_intended_ns": latency(10 * cost) if told["mode"] == "open" else None,
+        "latency_sent_ns": latency(10 * cost),
+        "schedule_lag_ns": None,
+        "connect_ns": latency(50),
+        "client": {"cpu_ns": int(ok * 2000), "cpu_ns_per_req": 2000.0},
+        "watch": [{"pid": pid, "cpu_ns": int(ok * cost * 1000)} for pid in told["watch"]],
+        "host": {"window_ns": window_ns, "cpus": cpus},
+        "env": {},
+        "config": {},
+        "phase_ns": {"warmup": 0, "measure": window_ns, "drain": 0},
+    }
+
+
+def main():
+    told = options()
+    name = watched_name(told["watch"][0])
+    time.sleep(seconds(told["warmup"]) + seconds(told["duration"]))
+    if name == "garbles":
+        print("this is no JSON")
+        return 0
+    if name == "refuses":
+        print(json.dumps({**document(told, name), "reasons": ["connection refused"]}))
+        return 1
+    print(json.dumps(document(told, name)))
+    return 3 if name == "invalidates" else 0
+
+
+sys.exit(main())
