@@ -120,11 +120,11 @@ def limit_files(count: int | None):
 
 
 def start(model: Model, protocol: str, *args: str, nofile: int | None = None, unix: str | None = None,
-          bind: str = "127.0.0.1") -> Server:
+          bind: str = "127.0.0.1", calibrated: bool = True) -> Server:
     """Start a server on a port of the kernel's choice and wait for READY; exit 77 skips with the server's reason."""
     command = [*command_prefix(model.sanitizer), str(model.path), "--protocol", protocol]
     command += ["--listen", f"unix:{unix}"] if unix else ["--port", "0"]
-    if protocol == "http" and model.has("loops-per-us") and "--loops-per-us" not in args:
+    if calibrated and protocol == "http" and model.has("loops-per-us") and "--loops-per-us" not in args:
         command += ["--loops-per-us", "100"]  # calibrating at every start would only cost time
     stderr = tempfile.TemporaryFile()
     popen = subprocess.Popen([*command, *args], stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL,

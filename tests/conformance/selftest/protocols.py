@@ -20,7 +20,8 @@ class Session:
         self.inp, self.out = bytearray(), bytearray()
         self.eof = self.finished = False
         self.pause_s: float | None = None
-        self.owed = b""
+        self.owed, self.owed_body = b"", 0
+        self.body_at = self.body_end = 0  # what /bytes/N still owes, made as it is sent
         self.requests = 0
         self.stale_fd: int | None = None
 
@@ -46,9 +47,17 @@ class Session:
             return False
         return self.protocol.step(self)
 
-    def answer(self, data: bytes, pause_s: float | None = None, finish: bool = False) -> bool:
+    def refill(self) -> bool:
+        """The next piece of a body into `out`; False when there is none."""
+        n = min(32768, self.body_end - self.body_at)
+        first = self.body_at % 64
+        self.out += (ALPHABET * (n // 64 + 2))[first:first + n]
+        self.body_at += n
+        return n > 0
+
+    def answer(self, data: bytes, pause_s: float | None = None, finish: bool = False, body_bytes: int = 0) -> bool:
         self.requests += 1
-        self.owed, self.pause_s, self.then_finish = data, pause_s, finish
+        self.owed, self.owed_body, self.pause_s, self.then_finish = data, body_bytes, pause_s, finish
         if pause_s is None:
             self.waited()
         return True
@@ -56,6 +65,7 @@ class Session:
     def waited(self) -> None:
         self.pause_s = None
         self.out += self.owed
+        self.body_at, self.body_end = 0, self.owed_body
         self.finished = self.then_finish
 
     def finish(self) -> bool:
@@ -97,6 +107,9 @@ class Http:
         self.delay, self.loops = options.delay or None, options.loops_per_us
 
     def step(self, s: Session) -> bool:
+        if s.lie == "swaps-pipelined-replies" and s.inp.count(b"\r\n\r\n") > 1:
+            first, second, rest = bytes(s.inp).split(b"\r\n\r\n", 2)
+            s.inp = bytearray(b"\r\n\r\n".join([second, first, rest]))
         while s.inp.startswith((b"\r\n", b"\n")):
             del s.inp[:1 if s.inp.startswith(b"\n") else 2]
         end = re.search(rb"\n\r?\n", s.inp)
@@ -142,17 +155,16 @@ class Http:
         if number > most.get(kind, -1):
             status, text = "404 Not Found", b"not found\n"
         elif kind == "bytes":
-            text = (ALPHABET * (number // 64 + 1))[:number]
+            text = b""
         elif kind == "delay":
             pause = number / 1000
         elif kind == "work":
             burn(number * self.loops if s.lie != "works-by-the-request" else 1000)
-        data = response(status, text, connection, len(text) - (s.lie == "wrong-content-length"))
+        length = number if kind == "bytes" and status == "200 OK" else len(text)
+        data = response(status, text, connection, length - (s.lie == "wrong-content-length"))
         if method == "HEAD" and s.lie != "head-with-a-body":
             data = data[:data.index(b"\r\n\r\n") + 4]
-        if s.lie == "swaps-pipelined-replies" and s.out and kind == "bytes":
-            s.out[:0], data = data, b""
-        return s.answer(data, pause, finish)
+        return s.answer(data, pause, finish, number if method == "GET" and not text else 0)
 
 
 def response(status: str, text: bytes, connection: str | None, length: int | None = None) -> bytes:

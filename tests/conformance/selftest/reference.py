@@ -49,6 +49,7 @@ class Loop:
     deadlines: list[tuple[float, int, Client]] = field(default_factory=list)
     accepting: bool = True
     stopping: bool = False
+    wakes: socket.socket | None = None
     hoard: list = field(default_factory=list)
     stats: dict = field(default_factory=lambda: dict(accepted=0, closed=0, requests=0, wakeups=0, events=0, eagain=0,
                                                      errors={}, peak_connections=0))
@@ -124,7 +125,7 @@ class Loop:
     def progress(self, client: Client) -> None:
         session = client.session
         while True:
-            if session.out:
+            if session.out or session.refill():
                 try:
                     sent = client.sock.send(session.out[:1 << 18])
                 except BlockingIOError:
@@ -150,7 +151,7 @@ class Loop:
     def pause(self, client: Client) -> None:
         session = client.session
         if session.pause_s == 0 or (self.options.delay_blocks and LIE != "delay-blocks-does-not"):
-            time.sleep(session.pause_s)
+            select.select([self.wakes], [], [], session.pause_s)  # a signal ends it
             return session.waited()
         if LIE == "early-delay":
             session.pause_s *= 0.9
@@ -311,6 +312,7 @@ def main() -> None:
     wakes, waked = socket.socketpair()  # the handler's byte ends the wait, whenever the signal comes
     waked.setblocking(False)
     signal.set_wakeup_fd(waked.fileno())
+    loop.wakes = wakes
     loop.epoll.register(wakes, select.EPOLLIN)
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN if LIE == "ignores-sigint" else stop)

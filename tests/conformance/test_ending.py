@@ -1,0 +1,253 @@
+"""How a server ends, and what it says at the end: signals, counters, the death of its parent."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import proc
+from harness.client import Client, fill, get, pump, reply
+from harness.model import Model, command_prefix, environment
+from harness.server import Server
+
+HELLO = {"echo": (b"hello", b"hello"), "greet": (b"Bob\n", b"Hello Bob\n"), "http": (get("/bytes/4"), reply(b"ABCD"))}
+
+
+class Load:
+    """Clients that ask over and over until the server has gone, each in its own thread; counts the full replies."""
+
+    def __init__(self, server: Server, protocol: str, threads: int):
+        self.server, self.protocol = server, protocol
+        self.asked = self.answered = self.wrong = 0
+        self.lock, self.over = threading.Lock(), threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self) -> None:
+        request, answer = HELLO[self.protocol]
+        while not self.over.is_set():
+            try:
+                with socket.create_connection(self.server.address, timeout=20) as sock:
+                    for _ in range(1 if self.protocol == "greet" else 20):
+                        self.count(asked=1)
+                        sock.sendall(request)
+                        got = b""
+                        while len(got) < len(answer) and (part := sock.recv(4096)):
+                            got += part
+                        self.count(answered=got == answer, wrong=not answer.startswith(got))
+            except (ConnectionError, TimeoutError):
+                time.sleep(0.001)  # the server is going, or has gone
+
+    def count(self, asked: int = 0, answered: int = 0, wrong: int = 0) -> None:
+        with self.lock:
+            self.asked, self.answered, self.wrong = self.asked + asked, self.answered + answered, self.wrong + wrong
+
+    def end(self) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_under_load(model: Model, protocol: str, serve, number: int) -> None:
+    server = serve(protocol)
+    load = Load(server, protocol, 8)
+    try:
+        proc.eventually(lambda: load.answered > 300, "300 replies under load")
+        stats = server.stop(number)
+    finally:
+        load.end()
+    assert load.wrong == 0, f"{load.wrong} replies were wrong"
+    if protocol != "echo":  # an echo has no requests of its own; the page says what it counts
+        assert load.answered <= stats["requests"] <= load.asked, (load.answered, stats["requests"], load.asked)
+    assert stats["peak_connections"] <= 9 if not model.alone else stats["peak_connections"] == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_before_anybody_came(model: Model, protocol: str, serve, number: int) -> None:
+    stats = serve(protocol).stop(number)
+    assert (stats["accepted"], stats["closed"], stats["requests"], stats["peak_connections"], stats["errors"]) == (0, 0, 0, 0, {})
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_with_idle_clients(model: Model, protocol: str, serve, number: int) -> None:
+    """Clients see a clean end: nothing of theirs is unread."""
+    server = serve(protocol)
+    before = len(proc.fds(server.pid))
+    clients = [server.connect() for _ in range(5)]
+    if protocol != "greet":
+        clients[0].send(HELLO[protocol][0])
+        clients[0].expect(HELLO[protocol][1])
+    proc.eventually(lambda: len(proc.fds(server.pid)) == before + (1 if model.alone else 5), "the clients are accepted")
+    stats = server.stop(number)
+    clients[0].expect_eof()
+    assert stats["accepted"] <= 5
+
+
+@pytest.mark.speaks("echo", "http")
+def test_while_a_client_is_stuck(model: Model, protocol: str, serve) -> None:
+    """A client that never reads does not hold up the end."""
+    server = serve(protocol)
+    fill(server.connect(receive_buffer=4096), b"x" * 65536 if protocol == "echo" else get("/bytes/100000"))
+    assert server.stop()["accepted"] == 1
+
+
+@pytest.mark.speaks("greet", "http")
+def test_during_a_delay(model: Model, protocol: str, serve) -> None:
+    server = serve(protocol, "--delay", "60s")
+    for _ in range(1 if model.alone else 5):
+        server.connect().send(HELLO[protocol][0])
+    time.sleep(0.1)
+    server.stop()
+
+
+@pytest.mark.speaks("greet", "http")
+def test_during_a_delay_that_blocks(model: Model, protocol: str, serve) -> None:
+    """Even a loop that sleeps in its handler ends when it is told to."""
+    if not model.has("delay-blocks"):
+        pytest.skip(f"{model.name} has no --delay-blocks")
+    server = serve(protocol, "--delay", "60s", "--delay-blocks")
+    server.connect().send(HELLO[protocol][0])
+    time.sleep(0.1)
+    server.stop()
+
+
+def test_counters_of_a_quiet_run_are_exact(model: Model, protocol: str, serve) -> None:
+    server = serve(protocol)
+    for _ in range(7):
+        with server.connect() as client:
+            for _ in range(1 if protocol == "greet" else 3):
+                client.send(HELLO[protocol][0])
+                client.expect(HELLO[protocol][1])
+            client.half_close()
+            client.expect_eof()
+    stats = server.stop()
+    assert (stats["accepted"], stats["closed"], stats["errors"]) == (7, 7, {}), stats
+    assert 1 <= stats["peak_connections"] <= 7, stats
+    if protocol != "echo":
+        assert stats["requests"] == (7 if protocol == "greet" else 21), stats
+    assert stats["wakeups"] >= 1 and stats["events"] >= 1, stats
+
+
+@pytest.mark.speaks("echo", "http")
+def test_a_reset_is_counted_by_its_name(model: Model, protocol: str, serve) -> None:
+    server = serve(protocol)
+    for _ in range(3):
+        client = server.connect()
+        client.send(HELLO[protocol][0])
+        client.expect(HELLO[protocol][1])
+        client.reset()
+        with server.connect() as after:  # served after it: the server has seen the reset, or will before it ends
+            after.send(HELLO[protocol][0])
+            after.expect(HELLO[protocol][1])
+    assert server.stop()["errors"] == {"ECONNRESET": 3}
+
+
+@pytest.mark.speaks("echo", "http")
+def test_stopped_and_continued(model: Model, protocol: str, serve) -> None:
+    """SIGSTOP in the middle of a large transfer: nothing is lost, and who connected meanwhile is served."""
+    server = serve(protocol)
+    data = bytes(range(256)) * 20_000 if protocol == "echo" else get("/bytes/5000000")
+    busy, result = server.connect(receive_buffer=32768), []
+    reader = threading.Thread(target=lambda: result.append(pump(busy, data, pause_s=0.001, chunk=65536)))
+    reader.start()
+    for _ in range(3):
+        time.sleep(0.02)
+        server.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        patient = server.connect()
+        patient.send(HELLO[protocol][0])
+        patient.expect_silence(0.05)
+        server.send_signal(signal.SIGCONT)
+    reader.join()
+    assert result and len(result[0]) > 5_000_000 and (protocol == "http" or result[0] == data)
+    for client in server.clients[1:]:
+        client.expect(HELLO[protocol][1])
+        client.close()
+
+
+@pytest.mark.speaks("greet", "http")
+def test_stopped_during_a_delay(model: Model, protocol: str, serve) -> None:
+    server = serve(protocol, "--delay", "100ms")
+    client = server.connect()
+    start = time.monotonic()
+    client.send(HELLO[protocol][0])
+    time.sleep(0.02)
+    server.send_signal(signal.SIGSTOP)
+    time.sleep(0.2)
+    server.send_signal(signal.SIGCONT)
+    client.expect(HELLO[protocol][1])
+    assert time.monotonic() - start >= 0.1
+
+
+PARENT = """
+import json, subprocess, sys, time
+child = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)
+print(child.pid, child.stdout.readline().decode().strip(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_server_dies_with_its_parent(model: Model) -> None:
+    """A bench that is killed leaves no server behind (PR_SET_PDEATHSIG)."""
+    command = [*command_prefix(model.sanitizer), str(model.path), "--port", "0", "--protocol", model.protocols[0]]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdout=subprocess.PIPE, text=True,
+                              env=environment(model.sanitizer))
+    pid, ready = parent.stdout.readline().split(maxsplit=1)
+    watch = os.pidfd_open(int(pid))
+    try:
+        assert ready.startswith("READY port="), ready
+        parent.kill()
+        parent.communicate()
+        proc.eventually(lambda: proc.state(int(pid)) in ("gone", "Z", "X"), "the server has died with its parent")
+    finally:
+        if proc.state(int(pid)) not in ("gone", "Z", "X"):
+            signal.pidfd_send_signal(watch, signal.SIGKILL)
+        os.close(watch)
+
+
+def test_backlog(model: Model, serve) -> None:
+    """The kernel completes backlog + 1 handshakes for a server that accepts none, and drops the next."""
+    server = serve(model.protocols[0], "--backlog", "5")
+    assert established_while_stopped(server, 20) in range(5, 8)
+
+
+def test_the_default_backlog_takes_a_crowd(model: Model, serve) -> None:
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    if most < 600:
+        pytest.skip(f"net.core.somaxconn is {most}, this needs 600")
+    assert established_while_stopped(serve(model.protocols[0]), 600) == 600
+
+
+def established_while_stopped(server: Server, count: int) -> int:
+    """How many of `count` connections the kernel completes while the server is stopped."""
+    server.send_signal(signal.SIGSTOP)
+    proc.eventually(lambda: proc.state(server.pid) == "T", "the server is stopped")
+    socks = [socket.socket() for _ in range(count)]
+    for sock in socks:
+        sock.setblocking(False)
+        sock.connect_ex(server.address)
+    time.sleep(0.3)
+    done = sum(connected(sock) for sock in socks)
+    for sock in socks:
+        sock.close()
+    server.send_signal(signal.SIGCONT)
+    return done
+
+
+def connected(sock: socket.socket) -> bool:
+    """The peer's name is known only once the handshake is over on this side."""
+    try:
+        sock.getpeername()
+    except OSError:
+        return False
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"  # TCP_ESTABLISHED
