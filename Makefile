@@ -63,6 +63,13 @@ $(BUILD)/tools.d/%.o: bench/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# What a server is held against: test servers, plain loops, slowed variants. None is a model.
+ARMS := $(patsubst tests/arms/%.c,$(BUILD)/arms/%,$(wildcard tests/arms/*.c))
+
+$(BUILD)/arms/%: tests/arms/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+
 # Before anything is compiled, once per build folder: is the build tier here?  make reads this stamp as a makefile, so
 # it starts anew after an installation, when pkg-config finds more than before.
 ifneq ($(filter-out help clean list plots docs bench test,$(or $(MAKECMDGOALS),all)),)
@@ -90,7 +97,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list plots docs print-flags
+.PHONY: bench list plots docs demo reach print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory all
@@ -106,6 +113,14 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 docs:  ## regenerate docs/figures and the README's tables from the committed sample of records
 	@bench/require.sh bench
 	@$(BENCH) docs
+
+demo: all  ## the first source document's experiment, live: three clients at once on every model
+	@bench/require.sh bench
+	@$(BENCH) demo
+
+reach: all $(ARMS)  ## measure this project's own bars: server CPU per request against nginx and plain loops
+	@bench/require.sh bench extras
+	@$(BENCH) reach
 
 print-flags:  # what env.json records of the build
 	@echo $(CC) $(ALL_CFLAGS)

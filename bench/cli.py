@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import demo, listing, paths, prepare, records, report
+from bench import demo, listing, paths, prepare, reach, records, report
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -51,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("csv", "tsv"), default="csv")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
+    reach = command("reach", do_reach, "measure this project's own bars: server CPU per request against nginx and plain loops")
+    reach.add_argument("--blocks", type=int, default=12, metavar="K", help="samples of each arm (default: 12)")
+    reach.add_argument("--seed", type=int, default=1, metavar="N", help="order of the arms (default: 1)")
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
     return top
@@ -109,6 +112,10 @@ def do_export(options: argparse.Namespace, console: Console) -> int:
 def do_list(options: argparse.Namespace, console: Console) -> int:
     console.print(listing.table(options.what, paths.results_dir(options.results)))
     return 0
+
+
+def do_reach(options: argparse.Namespace, console: Console) -> int:
+    return reach.run(console, paths.results_dir(options.results), options.seed, options.blocks)
 
 
 def do_demo(options: argparse.Namespace, console: Console) -> int:

@@ -92,9 +92,10 @@ def alone(together: bool) -> Iterator[bool]:
     with lock:
         try:
             lock.bind("\0muxbench")
-            yield True
+            held = True
         except OSError:
-            if not together:
-                raise BenchError("another bench runs on this host, and two would disturb each other; wait for it, or add --together") from None
-            yield False
+            held = False
+        if not held and not together:
+            raise BenchError("another bench runs on this host, and two would disturb each other; wait for it, or add --together")
+        yield held
 
