@@ -124,7 +124,8 @@ def do_demo(options: argparse.Namespace, console: Console) -> int:
 
 
 def main(argv: list[str]) -> int:
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # A pipe has no width of its own: tables are then as wide as they need to be.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
         options = parser().parse_args(argv)
         return options.function(options, console)

@@ -4,16 +4,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.arms import sort_key
 from bench.units import format_seconds
 
-MARKS = {
-    "leans ahead": ("leans ahead", "green"),
-    "leans behind": ("leans behind", "yellow"),
-    "ahead": ("ahead", "bold green"),
-    "behind": ("behind", "bold yellow"),
-    "tie": ("tie", "cyan"),
-    "unresolved": ("unresolved", "dim"),
+MARKS = {  # verdict -> sign, style
+    "leans ahead": ("▲", "green"),
+    "leans behind": ("▼", "yellow"),
+    "ahead": ("▲▲", "bold green"),
+    "behind": ("▼▼", "bold yellow"),
+    "tie": ("=", "cyan"),
+    "unresolved": ("?", "dim"),
     "level": ("", ""),
+}
+LEGENDS = {
+    "quick": "▲ leans ahead, ▼ leans behind: every block on that side and more than 3 % on average; a hint, no verdict",
+    "full": "▲▲ ahead, ▼▼ behind, = tie (whole interval within 3 %), ? unresolved; 95 % for all comparisons of this table together",
 }
 
 
@@ -24,49 +29,49 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def cell_text(found: dict | None, why_left_out: str | None, metric: str, reference: bool) -> Text:
+def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tuple[Text, Text]:
+    """A cell's median, and beside it the ratio to the reference with its verdict."""
     if why_left_out:
-        return Text("–", style="dim")
+        return Text("–", style="dim"), Text()
     if not found or not found["values"].get(metric):
-        why = found["why"] if found else None
-        return Text("failed" if why else "no value", style="red" if why else "dim")
-    text = Text(number(found["values"][metric]["median"]))
-    if metric == "throughput_rps" and found["limit"] != "server":
-        text.append("°", style="dim")
+        return Text("failed" if found and found["why"] else "no value", style="red"), Text()
+    value = Text(number(found["values"][metric]["median"]))
+    if metric == "throughput_rps":
+        value.append("°" if found["limit"] != "server" else " ", style="dim")
     ratio = found.get("ratios", {}).get(metric)
-    if ratio and not reference:
-        words, style = MARKS[ratio["verdict"]]
-        text.append(f"  ×{ratio['ratio']:.2f}", style="dim")
-        if words:
-            text.append(f" {words}", style=style)
-    return text
+    if not ratio:
+        return value, Text()
+    sign, style = MARKS[ratio["verdict"]]
+    return value, Text.assemble((f"×{ratio['ratio']:.2f} ", "dim"), (sign, style))
 
 
 def of_metric(summary: dict, name: str, metric: str) -> Table:
     experiment, about = summary["experiments"][name], summary["metrics"][metric]
     table = Table(
-        title=f"{name}: {about['label']} [{about['unit']}], {about['better']} is better",
+        title=Text(f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"),
         title_justify="left",
         title_style="bold",
         header_style="bold",
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, 1, 0, 0),
     )
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for cell in experiment["cells"]:
-        table.add_column(f"{experiment['x']} {cell['params'][experiment['x']]}", justify="right", no_wrap=True)
-    arms = experiment["arms"] + sorted({a for c in experiment["cells"] for a in c["left_out"]} - set(experiment["arms"]))
-    for arm in arms:
-        texts = [cell_text(c["arms"].get(arm), c["left_out"].get(arm), metric, arm == experiment["reference"]) for c in experiment["cells"]]
-        table.add_row(arm, *texts)
+        table.add_column(f"  {experiment['x']} {cell['params'][experiment['x']]}", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+    for arm in sorted({arm for cell in experiment["cells"] for arm in [*cell["arms"], *cell["left_out"]]}, key=sort_key):
+        texts = [cell_texts(c["arms"].get(arm), c["left_out"].get(arm), metric) for c in experiment["cells"]]
+        table.add_row(arm, *(text for pair in texts for text in pair))
     return table
 
 
 def notes(summary: dict, name: str, metric: str) -> list[str]:
     """What a reader must know to read the table right."""
     experiment = summary["experiments"][name]
-    lines = [f"medians of {experiment['blocks']} fresh server processes; × is the paired ratio to {experiment['reference']}"]
+    lines = [f"medians over {experiment['blocks']} block{'s' * (experiment['blocks'] != 1)}, a fresh server process in each; × is the paired ratio to {experiment['reference']}"]
+    verdicts = {r["verdict"] for c in experiment["cells"] for a in c["arms"].values() for r in [a.get("ratios", {}).get(metric)] if r}
+    lines.append(LEGENDS["quick" if verdicts <= {"leans ahead", "leans behind", "level"} else "full"])
     if metric == "throughput_rps":
         lines.append("° the server's CPU was not the limit: no capacity is claimed")
         if experiment["ceiling"]:

@@ -1,5 +1,6 @@
 """One gnuplot picture per experiment, drawn in characters: for terminals, pipes and CI logs."""
 
+import math
 import shutil
 import subprocess
 import tempfile
@@ -8,44 +9,58 @@ from bench import paths
 from bench.table import number
 
 
+def medians(experiment: dict, arm: str, metric: str) -> list[tuple[int, float]]:
+    """(x, median) of an arm where it has one."""
+    found = [(cell["params"][experiment["x"]], (cell["arms"].get(arm) or {"values": {}})["values"].get(metric)) for cell in experiment["cells"]]
+    return [(x, value["median"]) for x, value in found if value]
+
+
 def data(experiment: dict, metric: str) -> str:
-    """One gnuplot index per arm: x, median; a blank pair of lines between arms."""
-    blocks = []
-    for arm in experiment["arms"]:
-        lines = [f'"{arm}"']
-        for cell in experiment["cells"]:
-            value = (cell["arms"].get(arm) or {"values": {}})["values"].get(metric)
-            if value:
-                lines.append(f"{cell['params'][experiment['x']]} {value['median']}")
-        blocks.append("\n".join(lines))
+    """One gnuplot index per arm: name, then x and median; two blank lines between arms."""
+    blocks = ["\n".join([f'"{arm}"'] + [f"{x} {median}" for x, median in medians(experiment, arm, metric)]) for arm in experiment["arms"]]
     return "\n\n\n".join(blocks) + "\n"
 
 
-def draw(summary: dict, name: str, width: int = 100, height: int = 24) -> str | None:
+def draw(summary: dict, name: str, width: int = 100, height: int = 20) -> str | None:
     """The picture as text; None when gnuplot is missing or there is nothing to draw."""
     experiment = summary["experiments"][name]
     metric = experiment["metrics"][0]
     about = summary["metrics"][metric]
+    drawn = {**experiment, "arms": [arm for arm in experiment["arms"] if medians(experiment, arm, metric)]}
     xs = [cell["params"][experiment["x"]] for cell in experiment["cells"]]
-    if not shutil.which("gnuplot") or len(experiment["arms"]) == 0 or not all(isinstance(x, int) for x in xs):
+    if not shutil.which("gnuplot") or not drawn["arms"] or not all(isinstance(x, int) for x in xs):
         return None
+    values = [median for arm in drawn["arms"] for _, median in medians(experiment, arm, metric)]
+    low, high = min(values), max(values)
     with tempfile.NamedTemporaryFile("w", suffix=".dat") as file:
-        file.write(data(experiment, metric))
+        file.write(data(drawn, metric))
         file.flush()
         settings = {
             "file": file.name,
-            "arms": len(experiment["arms"]),
+            "arms": len(drawn["arms"]),
             "width": width,
             "height": height,
             "title_text": f"{experiment['title']}",
             "x_text": experiment["x"],
             "y_text": f"{about['label']} [{about['unit']}]",
-            "tics": ", ".join(f'"{number(x)}" {position(x)}' for x in xs),
+            "low": low / 1.3,
+            "high": high * 1.3,
+            "first": position(min(xs)) / 1.3,
+            "last": position(max(xs)) * 1.3,
+            "x_tics": ", ".join(f'"{number(x)}" {position(x)}' for x in xs),
+            "y_tics": ", ".join(f'"{number(y)}" {y}' for y in round_values(low / 1.3, high * 1.3)),
         }
         script = paths.ROOT / "plots" / "terminal.gp"
-        assign = "; ".join(f"{k}={v}" if isinstance(v, int) else f"{k}='{quote(v)}'" for k, v in settings.items())
+        assign = "; ".join(f"{k}={v}" if isinstance(v, (int, float)) else f"{k}='{quote(v)}'" for k, v in settings.items())
         done = subprocess.run(["gnuplot", "-e", assign, str(script)], capture_output=True, text=True, timeout=20)
     return done.stdout.strip("\f\n") if done.returncode == 0 else None
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten that lie between; the powers alone when there are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= 4 else (1,)
+    return [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
 
 
 def position(x: int) -> int:

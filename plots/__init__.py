@@ -1,0 +1,1 @@
+"""Figure code: reads a run's derived data only, never measures."""

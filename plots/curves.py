@@ -1,0 +1,151 @@
+"""One experiment with one axis: a panel per metric, a line per model, bands for what repetition showed.
+
+Reads the same for any experiment: what is measured stands over each panel, how
+it was measured and what was left out stands below, and where on the way.
+"""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from plots.style import FAINT, log_axis, look, number
+
+AXIS_NAMES = {
+    "rate": "offered rate [requests/s]",
+    "connections": "connections",
+    "idle": "idle connections",
+    "size": "request size [bytes]",
+    "depth": "requests under way per connection",
+}
+WIDTH, PANEL_HEIGHT, HEAD, FOOT = 10.0, 2.9, 0.95, 0.75  # inches
+
+
+def draw(summary: dict, name: str) -> Figure:
+    experiment = summary["experiments"][name]
+    shown = [m for m in experiment["metrics"] if any(points(experiment, arm, m) for arm in experiment["arms"])]
+    rows = (len(shown) + 1) // 2
+    height = HEAD + FOOT + rows * PANEL_HEIGHT
+    figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, height), squeeze=False)
+    figure.subplots_adjust(left=0.075, right=0.98, top=1 - HEAD / height, bottom=(FOOT + 0.5) / height, hspace=0.42, wspace=0.2)
+    axes = list(grid.flat)
+    for axis, metric in zip(axes, shown):
+        panel(axis, summary, experiment, metric)
+    for axis in axes[len(shown) :]:
+        axis.set_visible(False)
+    furniture(figure, summary, experiment, height)
+    return figure
+
+
+def points(experiment: dict, arm: str, metric: str) -> list[tuple[float, dict, str | None]]:
+    """(x, value, who was the limit) of an arm, along the axis."""
+    found = []
+    for cell in experiment["cells"]:
+        there = cell["arms"].get(arm)
+        if there and there["values"].get(metric):
+            found.append((cell["params"][experiment["x"]], there["values"][metric], there["limit"]))
+    return sorted(found, key=lambda p: p[0])
+
+
+def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
+    about = summary["metrics"][metric]
+    for arm in experiment["arms"]:
+        curve(axis, experiment, arm, metric)
+    x_axis(axis, experiment)
+    axis.set_title(f"{about['label']} [{about['unit']}], {about['better']} is better")
+    if about["scale"] == "log":
+        axis.set_yscale("log")
+    if metric == "throughput_rps" and experiment["ceiling"]:
+        ceiling_line(axis, experiment)
+    if about["scale"] == "log":
+        log_axis(axis.yaxis)
+
+
+def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
+    """Medians, their band, and hollow points where a throughput is not the server's capacity."""
+    found = points(experiment, arm, metric)
+    if not found:
+        return
+    how = look(arm, experiment["arms"])
+    xs = [position(x) for x, _, _ in found]
+    medians = [v["median"] for _, v, _ in found]
+    axis.fill_between(xs, [v["low"] for _, v, _ in found], [v["high"] for _, v, _ in found], color=how.colour, alpha=0.13, linewidth=0)
+    axis.plot(xs, medians, color=how.colour, linestyle=how.line)
+    for x, y, (_, _, limit) in zip(xs, medians, found):
+        hollow = metric == "throughput_rps" and limit != "server"
+        axis.plot(x, y, how.marker, color=how.colour, markerfacecolor="white" if hollow else how.colour, markeredgewidth=1.2)
+
+
+def position(x: float) -> float:
+    """On a logarithmic axis 0 has no place: it stands where 1 would, and the tick says 0."""
+    return max(x, 1)
+
+
+def x_axis(axis: Axes, experiment: dict) -> None:
+    xs = sorted({cell["params"][experiment["x"]] for cell in experiment["cells"]})
+    places = [position(x) for x in xs]
+    if 0 in xs and len(xs) > 1:  # nearer than 1 would be, or the axis is mostly gap
+        places[0] = places[1] / 5
+    axis.set_xscale("log")
+    axis.set_xticks(places, [number(x) for x in xs])
+    axis.set_xticks([], minor=True)
+    axis.set_xlim(places[0] / 1.25, places[-1] * 1.25)
+    axis.set_xlabel(AXIS_NAMES.get(experiment["x"], experiment["x"]))
+
+
+def ceiling_line(axis: Axes, experiment: dict) -> None:
+    ceiling = experiment["ceiling"]
+    axis.axhspan(ceiling["low"], ceiling["high"], color="#999999", alpha=0.15, linewidth=0)
+    axis.axhline(ceiling["median"], color=FAINT, linewidth=1, linestyle=(0, (1, 2)))
+    axis.annotate(
+        f"client's ceiling, {number(ceiling['median'])}", (0.01, ceiling["low"]), xycoords=("axes fraction", "data"), xytext=(0, -3),
+        textcoords="offset points", fontsize=7.5, color=FAINT, va="top",
+    )
+
+
+def furniture(figure: Figure, summary: dict, experiment: dict, height: float) -> None:
+    figure.text(0.012, 1 - 0.10 / height, experiment["title"], fontsize=13, fontweight="bold", va="top")
+    arms = experiment["arms"]
+    handles = [Line2D([], [], color=look(a, arms).colour, linestyle=look(a, arms).line, marker=look(a, arms).marker, label=a) for a in arms]
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.36 / height), ncol=len(arms) if len(arms) <= 9 else 8, handlelength=3.2, columnspacing=1.3
+    )
+    lines = textwrap.wrap("  ".join(notes(summary, experiment)), 165)
+    figure.text(0.012, 0.30 / height, "\n".join(lines), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
+    figure.text(0.012, 0.10 / height, f"{summary['environment']}  ·  run {summary['run']}", fontsize=6.8, color=FAINT, va="bottom")
+
+
+def notes(summary: dict, experiment: dict) -> list[str]:
+    """How it was measured and what is missing, in sentences."""
+    load = experiment["load"]
+    loop = "Open loop, Poisson arrivals" if load.get("mode") == "open" and load.get("arrival") == "poisson" else f"{load.get('mode', 'closed').capitalize()} loop"
+    parts = [f"{loop}, {load['protocol']}, {load.get('size', 64)} bytes"]
+    parts += [f"{load[k]} {word}" for k, word in (("connections", "active connections"), ("rate", "requests/s")) if k in load and k != experiment["x"]]
+    parts.append(f"client {'spins' if load.get('wait') == 'spin' else 'sleeps'} while it waits, server and client on one CPU each.")
+    said = [", ".join(parts)]
+    coverage = max((v["coverage"] for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values() if v), default=0)
+    band = "95 % intervals of the median" if coverage >= 0.95 else "the range"
+    said.append(f"Points are medians over {experiment['blocks']} blocks, a fresh server process in each; bands {band}.")
+    if "throughput_rps" in experiment["metrics"]:
+        said.append("Hollow: the server's CPU was not the limit, so no capacity is claimed.")
+    said += left_out(experiment)
+    return said
+
+
+def left_out(experiment: dict) -> list[str]:
+    """Which model was not run where, and why: one sentence per model and reason."""
+    missing: dict[tuple[str, str], list[str]] = {}
+    for cell in experiment["cells"]:
+        for arm, why in cell["left_out"].items():
+            missing.setdefault((arm, why), []).append(number(cell["params"][experiment["x"]]))
+        for arm, found in cell["arms"].items():
+            if not found["samples"]["ok"]:
+                missing.setdefault((arm, f"has no good sample ({found['why']})"), []).append(number(cell["params"][experiment["x"]]))
+    every = len(experiment["cells"])
+    said = []
+    for (arm, why), xs in missing.items():
+        where = "and is left out" if len(xs) == every else f"and is left out at {', '.join(xs)}"
+        said.append(f"{arm} {why} {where}.")
+    return said
