@@ -4,6 +4,8 @@
 #include "work.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
 
 const struct timespec *pause_timeout(const struct deadlines *deadlines, struct timespec *timeout)
 {
@@ -29,4 +31,29 @@ void pause_here(struct pause pause)
 	struct timespec until = clock_timespec(clock_now_ns() + pause.amount);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
+}
+
+/* Polled for no event, a socket still reports POLLERR and POLLHUP. The peer's FIN alone is neither. */
+bool pause_on(int fd, struct pause pause)
+{
+	if (pause.kind == PAUSE_WORK) {
+		work_burn(pause.amount);
+		return true;
+	}
+	uint64_t until = clock_now_ns() + pause.amount;
+	for (uint64_t now = clock_now_ns(); now < until; now = clock_now_ns()) {
+		struct timespec left = clock_timespec(until - now);
+		struct pollfd socket = {.fd = fd};
+		int n = ppoll(&socket, 1, &left, NULL);
+		if (n == 0)
+			return true;
+		if (n < 0)
+			continue; /* a signal */
+		int error = 0;
+		socklen_t size = sizeof error;
+		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+		errno = error ? error : EPIPE;
+		return false;
+	}
+	return true;
 }

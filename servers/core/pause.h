@@ -19,4 +19,8 @@ struct deadline *pause_expired(struct deadlines *);
 /* Carries out any pause on this thread: sleeps through a delay, burns work. Not cut short by signals. */
 void pause_here(struct pause);
 
+/* The same for a thread that serves this one socket and has nothing else to do. False, at once, if a reset or
+ * a shutdown() of both directions ends the connection meanwhile: errno is what a send would set. */
+bool pause_on(int fd, struct pause);
+
 #endif
