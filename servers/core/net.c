@@ -22,9 +22,12 @@ ssize_t net_send(int fd, struct span span)
 int net_accept(int listen_fd, int flags)
 {
 	int fd = accept4(listen_fd, NULL, NULL, flags);
-	if (fd >= 0)
-		return fd;
-	switch (errno) {
+	return fd >= 0 ? fd : net_accept_failure(errno);
+}
+
+int net_accept_failure(int error)
+{
+	switch (error) {
 	case EMFILE:
 	case ENFILE:
 	case ENOBUFS:

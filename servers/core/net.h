@@ -24,4 +24,7 @@ ssize_t net_send(int fd, struct span span);
  * listener. */
 int net_accept(int listen_fd, int flags);
 
+/* NET_AGAIN, NET_FULL or NET_FAILED for the errno of an accept that was made another way. */
+int net_accept_failure(int error);
+
 #endif

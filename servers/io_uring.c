@@ -1,0 +1,413 @@
+/* io_uring: one thread, one ring; the kernel does the work and reports completions.
+ *
+ * Readiness is never asked for. Operations go into a queue that the kernel shares, results come back through
+ * another, and one system call per turn hands in all that is new and waits. One accept, and one receive for
+ * each client, are handed in once and complete again and again (multishot), each time with bytes in a buffer
+ * that the kernel has taken from a ring of ours.
+ *
+ * What that costs is lifetime: an operation in flight holds the client's memory and socket, so a client is
+ * let go only when its last operation has completed, and whoever wants it gone sooner has to cancel.
+ *
+ * Per request, one connection at a time: io_uring_enter twice.
+ * Needs Linux 6.1 (IORING_SETUP_DEFER_TASKRUN) and a sandbox that allows it; pkg-config: liburing
+ * Try: build/servers/io_uring --protocol http --port 8080, then curl http://127.0.0.1:8080/
+ */
+#include "net.h"
+#include "pause.h"
+#include "server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	SUBMISSIONS = 1024, /* in one turn without a further system call */
+	COMPLETIONS = 8192, /* what exceeds it waits in kernel memory, at a cost */
+	BUFFERS = 256,      /* a power of two; so many receives can complete in one turn */
+	BUFFER_BYTES = 8192,
+};
+
+/* What completed; in the low bits of user_data, beside the client's address. */
+enum operation { NOTHING, STOP, ACCEPT, RECEIVE, SEND, OPERATION_BITS = 7 };
+
+struct client {
+	struct conn conn;
+	struct deadline deadline;
+	LIST_ENTRY(client) all;
+	int fd;
+	bool receiving;  /* its receive is in flight */
+	bool cancelling; /* and was told to end */
+	bool sending;    /* its send is in flight: conn_output() is lent to the kernel */
+	bool leaving;    /* let go as soon as nothing is in flight */
+};
+
+static struct core core;
+static struct counters counters;
+static struct deadlines deadlines;
+static LIST_HEAD(, client) clients;
+static int listen_fd;
+static bool accepting;
+static struct io_uring ring;
+static uint8_t buffers[BUFFERS][BUFFER_BYTES];
+static _Alignas(4096) struct io_uring_buf free_buffers[BUFFERS]; /* a ring; the kernel takes from its head */
+
+static void start_ring(void);
+static void give_buffer(unsigned short buffer);
+static void submit(struct io_uring_sqe *sqe, enum operation operation, struct client *client);
+static struct io_uring_sqe *next_sqe(void);
+static void submit_stop(void);
+static void submit_accept(void);
+static void turn(void);
+static void handle_completion(const struct io_uring_cqe *cqe);
+static void accepted(const struct io_uring_cqe *cqe);
+static void open_client(int fd);
+static void received(struct client *client, const struct io_uring_cqe *cqe);
+static void sent(struct client *client, int result);
+static void advance(struct client *client);
+static void submit_send(struct client *client);
+static void set_receiving(struct client *client);
+static void cancel(struct client *client, enum operation operation);
+static void resume_expired(void);
+static void close_client(struct client *client);
+static void let_go(struct client *client);
+
+static const struct model model = {
+	.name = "io_uring",
+	.thesis = "One thread hands operations to the kernel and waits for completions, in one system call.",
+	.needs = "Linux 6.1 with io_uring allowed",
+};
+
+int main(int argc, char **argv)
+{
+	struct options options = options_parse(&model, argc, argv);
+	core = options.core;
+	listen_fd = server_start(&options, 0);
+	start_ring();
+	submit_stop();
+	submit_accept();
+	server_ready(listen_fd, &options);
+
+	while (!server_stopping)
+		turn();
+
+	for (struct client *client = LIST_FIRST(&clients), *next; client; client = next) {
+		next = LIST_NEXT(client, all);
+		close_client(client);
+	}
+	cancel(NULL, ACCEPT);
+	while (accepting || !LIST_EMPTY(&clients)) /* else the kernel would keep the port for a while */
+		turn();
+	io_uring_queue_exit(&ring);
+	close(listen_fd);
+	deadlines_free(&deadlines);
+	core_free(&core);
+	return server_report(&counters, core.requests);
+}
+
+static void start_ring(void)
+{
+	struct io_uring_params params = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
+			 IORING_SETUP_CQSIZE,
+		.cq_entries = COMPLETIONS,
+	};
+	int error = -io_uring_queue_init_params(SUBMISSIONS, &ring, &params);
+	if (error == EINVAL)
+		cannot_run("io_uring_setup: %s; this needs Linux 6.1", strerror(error));
+	if (error == EPERM || error == EACCES || error == ENOSYS)
+		cannot_run(
+			"io_uring_setup: %s; sysctl kernel.io_uring_disabled or a container's seccomp filter "
+			"refuses it",
+			strerror(error));
+	if (error)
+		die("io_uring_setup: %s", strerror(error));
+	io_uring_register_ring_fd(&ring); /* spares a look-up per system call; if refused, we do without */
+
+	struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)free_buffers, .ring_entries = BUFFERS};
+	error = -io_uring_register_buf_ring(&ring, &registration, 0);
+	if (error)
+		die("registering the ring of buffers: %s", strerror(error));
+	for (unsigned short buffer = 0; buffer < BUFFERS; buffer++)
+		give_buffer(buffer);
+}
+
+static void give_buffer(unsigned short buffer)
+{
+	struct io_uring_buf_ring *to = (struct io_uring_buf_ring *)free_buffers;
+	io_uring_buf_ring_add(to, buffers[buffer], BUFFER_BYTES, buffer, BUFFERS - 1, 0);
+	io_uring_buf_ring_advance(to, 1);
+}
+
+static struct io_uring_sqe *next_sqe(void)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+	while (!sqe) { /* the queue is full: empty it into the kernel */
+		int n = io_uring_submit(&ring);
+		if (n < 0)
+			die("io_uring_enter: %s", strerror(-n));
+		sqe = io_uring_get_sqe(&ring);
+	}
+	return sqe;
+}
+
+/* Hands a prepared operation in, with the next system call. */
+static void submit(struct io_uring_sqe *sqe, enum operation operation, struct client *client)
+{
+	io_uring_sqe_set_data64(sqe, (uintptr_t)client | operation);
+}
+
+/* The signals stay blocked and are awaited like everything else: there is nothing they could interrupt. */
+static void submit_stop(void)
+{
+	sigset_t stops;
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	int fd = signalfd(-1, &stops, SFD_CLOEXEC);
+	if (fd < 0)
+		die("signalfd: %s", strerror(errno));
+	struct io_uring_sqe *sqe = next_sqe();
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	submit(sqe, STOP, NULL);
+}
+
+static void submit_accept(void)
+{
+	struct io_uring_sqe *sqe = next_sqe();
+	io_uring_prep_multishot_accept(sqe, listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	submit(sqe, ACCEPT, NULL);
+	accepting = true;
+}
+
+static void turn(void)
+{
+	struct timespec wait;
+	struct __kernel_timespec timeout, *until = NULL;
+	if (pause_timeout(&deadlines, &wait)) {
+		timeout = (struct __kernel_timespec){wait.tv_sec, wait.tv_nsec};
+		until = &timeout;
+	}
+	struct io_uring_cqe *cqe;
+	int error = -io_uring_submit_and_wait_timeout(&ring, &cqe, 1, until, NULL);
+	if (error > 0 && error != ETIME && error != EINTR)
+		die("io_uring_enter: %s", strerror(error));
+	counters.wakeups++;
+
+	unsigned head, n = 0;
+	io_uring_for_each_cqe(&ring, head, cqe)
+	{
+		handle_completion(cqe);
+		n++;
+	}
+	io_uring_cq_advance(&ring, n);
+	counters.events += n;
+	resume_expired();
+}
+
+static void handle_completion(const struct io_uring_cqe *cqe)
+{
+	struct client *client = (struct client *)(uintptr_t)(cqe->user_data & ~(uint64_t)OPERATION_BITS);
+	switch ((enum operation)(cqe->user_data & OPERATION_BITS)) {
+	case STOP:
+		server_stopping = 1;
+		break;
+	case ACCEPT:
+		accepted(cqe);
+		break;
+	case RECEIVE:
+		received(client, cqe);
+		break;
+	case SEND:
+		sent(client, cqe->res);
+		break;
+	default:
+		break; /* a cancellation: what it cancelled says the rest */
+	}
+}
+
+static void accepted(const struct io_uring_cqe *cqe)
+{
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		accepting = false;
+	int failure = cqe->res < 0 ? net_accept_failure(-cqe->res) : 0;
+	errno = -cqe->res;
+	if (failure == NET_FAILED)
+		die("accept: %s", strerror(errno));
+	if (failure == NET_FULL) {
+		count_error(&counters);
+		return; /* tried again now, it would fail again: the next client to go resumes it */
+	}
+	if (!failure && server_stopping)
+		close(cqe->res);
+	else if (!failure)
+		open_client(cqe->res);
+	if (!accepting && !server_stopping)
+		submit_accept();
+}
+
+static void open_client(int fd)
+{
+	struct client *client = calloc(1, sizeof *client);
+	if (!client)
+		die("no memory for another client");
+	client->fd = fd;
+	conn_open(&client->conn, &core);
+	LIST_INSERT_HEAD(&clients, client, all);
+	count_open(&counters);
+	set_receiving(client);
+}
+
+static void received(struct client *client, const struct io_uring_cqe *cqe)
+{
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		client->receiving = client->cancelling = false;
+	if (cqe->res > 0) {
+		unsigned short buffer = (unsigned short)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+		if (!client->leaving)
+			conn_feed(&client->conn, buffers[buffer], (size_t)cqe->res);
+		give_buffer(buffer);
+	}
+	if (client->leaving) {
+		let_go(client);
+		return;
+	}
+	if (cqe->res == 0) {
+		conn_eof(&client->conn);
+	} else if (cqe->res == -ENOBUFS) {
+		counters.eagain++; /* the turn's completions held all buffers; they are given back by now, or
+				      soon */
+	} else if (cqe->res < 0 && cqe->res != -ECANCELED) {
+		errno = -cqe->res;
+		count_error(&counters);
+		close_client(client);
+		return;
+	}
+	advance(client);
+}
+
+static void sent(struct client *client, int result)
+{
+	client->sending = false;
+	if (client->leaving) {
+		let_go(client);
+		return;
+	}
+	if (result < 0) {
+		errno = -result;
+		count_error(&counters);
+		close_client(client);
+		return;
+	}
+	conn_sent(&client->conn, (size_t)result);
+	advance(client);
+}
+
+/* Does what the connection wants until it has to wait, for the peer or for time. One send per turn, and every
+ * other want leads to a send or to the peer: this ends by itself. */
+static void advance(struct client *client)
+{
+	for (;;) {
+		unsigned wants = conn_wants(&client->conn);
+		if (wants & CONN_SEND) {
+			if (!client->sending)
+				submit_send(client);
+			break;
+		} else if (wants & CONN_PAUSE) {
+			struct pause pause = conn_pause(&client->conn);
+			if (pause.kind == PAUSE_DELAY) {
+				if (!deadline_is_set(&client->deadline))
+					pause_begin(&deadlines, &client->deadline, pause);
+				break;
+			}
+			pause_here(pause);
+			conn_did(&client->conn, CONN_PAUSE);
+		} else if (wants & CONN_SHUT) {
+			shutdown(client->fd, SHUT_WR);
+			conn_did(&client->conn, CONN_SHUT);
+		} else if (wants & CONN_CLOSE) {
+			close_client(client);
+			return;
+		} else {
+			break;
+		}
+	}
+	set_receiving(client);
+}
+
+/* MSG_WAITALL: where the socket takes only a part, the kernel waits and goes on, and completes once. */
+static void submit_send(struct client *client)
+{
+	struct span output = conn_output(&client->conn);
+	struct io_uring_sqe *sqe = next_sqe();
+	io_uring_prep_send(sqe, client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_WAITALL);
+	submit(sqe, SEND, client);
+	client->sending = true;
+}
+
+/* A multishot receive goes on delivering whether or not there is room: without room it must end. */
+static void set_receiving(struct client *client)
+{
+	bool wanted = conn_wants(&client->conn) & CONN_RECV;
+	if (wanted && !client->receiving) {
+		struct io_uring_sqe *sqe = next_sqe();
+		io_uring_prep_recv_multishot(sqe, client->fd, NULL, 0, 0);
+		io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
+		submit(sqe, RECEIVE, client);
+		client->receiving = true;
+	} else if (!wanted && client->receiving && !client->cancelling) {
+		cancel(client, RECEIVE);
+		client->cancelling = true;
+	}
+}
+
+static void cancel(struct client *client, enum operation operation)
+{
+	struct io_uring_sqe *sqe = next_sqe();
+	io_uring_prep_cancel64(sqe, (uintptr_t)client | operation, 0);
+	submit(sqe, NOTHING, NULL);
+}
+
+static void resume_expired(void)
+{
+	struct deadline *deadline;
+	while ((deadline = pause_expired(&deadlines))) {
+		struct client *client = (struct client *)((char *)deadline - offsetof(struct client, deadline));
+		conn_did(&client->conn, CONN_PAUSE);
+		advance(client);
+	}
+}
+
+static void close_client(struct client *client)
+{
+	if (!client->leaving) {
+		if (client->receiving)
+			cancel(client, RECEIVE);
+		if (client->sending)
+			cancel(client, SEND);
+	}
+	client->leaving = true;
+	deadline_clear(&deadlines, &client->deadline);
+	let_go(client);
+}
+
+/* The kernel still holds a closed client's memory and socket while an operation is in flight. */
+static void let_go(struct client *client)
+{
+	if (client->receiving || client->sending)
+		return;
+	conn_drop(&client->conn);
+	close(client->fd);
+	LIST_REMOVE(client, all);
+	free(client);
+	count_close(&counters);
+	if (!accepting && !server_stopping)
+		submit_accept();
+}
