@@ -132,6 +132,8 @@ def main(argv: list[str]) -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # before the first sample or after the last; in between host.Stop answers
+        return 130
     except BrokenPipeError:  # `python3 -m bench list | head`
         sys.stderr.close()
         return 0

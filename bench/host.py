@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from subprocess import DEVNULL, Popen
 
 from bench import paths
+from bench.errors import Interrupted
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
@@ -157,16 +158,55 @@ def read_whole(fd: int) -> str:
     return os.pread(fd, os.fstat(fd).st_size, 0).decode(errors="replace")
 
 
-def wait_any(children: Sequence[Child], seconds: float) -> list[Child]:
-    """Waits until one of them ends, at most this long; those that have."""
+class Stop:
+    """The wish of a signal that the run should end, noticed where it is safe.
+
+    An exception thrown out of a signal handler can surface inside the
+    interpreter's own clean-up code, which swallows it; so the handler only
+    leaves a note, and waits look for it.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self, how_to_go_on: str):
+        self.how_to_go_on = how_to_go_on
+        self.number: int | None = None
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def __enter__(self) -> "Stop":
+        self.before = {number: signal.signal(number, self.note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        os.close(self.fd)
+
+    def note(self, number: int, _frame: object) -> None:
+        self.number = number
+        os.eventfd_write(self.fd, 1)
+
+    def check(self) -> None:
+        """Raises Interrupted once a signal has come."""
+        if self.number is not None:
+            name = signal.Signals(self.number).name
+            raise Interrupted(f"{name}: stopped; {self.how_to_go_on}", self.number)
+
+
+def wait_any(children: Sequence[Child], seconds: float, stop: Stop | None = None) -> list[Child]:
+    """Waits until one of them ends, at most this long; those that have.  Raises Interrupted when told to stop."""
     poll = select.poll()
     for child in children:
         poll.register(child.pidfd, select.POLLIN)
+    if stop:
+        poll.register(stop.fd, select.POLLIN)
     ready = {fd for fd, _ in poll.poll(max(0, seconds) * 1000)}
+    if stop:
+        stop.check()
     return [child for child in children if child.pidfd in ready]
 
 
-def wait_for_line(child: Child, prefix: str, seconds: float) -> str | None:
+def wait_for_line(child: Child, prefix: str, seconds: float, stop: Stop | None = None) -> str | None:
     """The first line of stdout that begins so; None when the child ended or the time is over."""
     end = time.monotonic() + seconds
     while True:
@@ -176,7 +216,7 @@ def wait_for_line(child: Child, prefix: str, seconds: float) -> str | None:
                 return line.strip()
         if ended or time.monotonic() > end:
             return None
-        child.wait(0.001)
+        wait_any([child], 0.001, stop)
 
 
 def memory_kib(pid: int) -> int | None:

@@ -27,6 +27,7 @@ class Bed:
     loadgen: str
     placement: Placement
     undertaker: host.Undertaker | None = None
+    stop: host.Stop | None = None
     loops_per_us: int | None = None
     seed: int = 1
 
@@ -73,13 +74,13 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
 def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> None:
     """Start, load, stop; fills the record as it goes."""
     begun = time.monotonic_ns()
-    target = wait_ready(server)
+    target = wait_ready(server, bed.stop)
     record["server"] |= {"pid": server.pid, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)}
     argv = loadgen_argv(sample, target, server.pid, bed)
     record["loadgen"] = {"argv": argv}
     loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
     try:
-        record["load"] = drive(loadgen, server, sample)
+        record["load"] = drive(loadgen, server, sample, bed.stop)
         record["server"]["rss_loaded_kib"] = host.memory_kib(server.pid)
     finally:
         loadgen.close()
@@ -91,9 +92,9 @@ def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> No
         raise Failed(f"after SIGTERM the server {how_ended(server.status)}")
 
 
-def wait_ready(server: host.Child) -> str:
+def wait_ready(server: host.Child, stop: host.Stop | None = None) -> str:
     """The address in the server's READY line, as the load generator's --target."""
-    line = host.wait_for_line(server, "READY ", READY_WITHIN_S)
+    line = host.wait_for_line(server, "READY ", READY_WITHIN_S, stop)
     if line is None and server.status is not None:
         raise Failed(f"the server {how_ended(server.status)} before READY")
     if line is None:
@@ -106,10 +107,10 @@ def wait_ready(server: host.Child) -> str:
     raise Failed(f"the server's first line is not what the contract asks for: {line!r}")
 
 
-def drive(loadgen: host.Child, server: host.Child, sample: Sample) -> dict:
+def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.Stop | None) -> dict:
     """Waits for the load generator, but not beyond the server's life; its JSON document."""
     windows = (parse_time_ns(sample.options["warmup"]) + parse_time_ns(sample.options["duration"])) / 1e9
-    ended = host.wait_any([loadgen, server], windows + SLACK_S)
+    ended = host.wait_any([loadgen, server], windows + SLACK_S, stop)
     if server.ended():
         raise Failed(f"the server {how_ended(server.status)} under load")
     if loadgen not in ended:

@@ -1,7 +1,6 @@
 """Carries out a plan: sample after sample into samples.jsonl, and leaves nothing running."""
 
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,11 @@ from pathlib import Path
 
 from bench import host, paths
 from bench.arms import Arm
-from bench.errors import BenchError, Interrupted
+from bench.errors import BenchError
 from bench.measure import Bed, measure
 from bench.plan import Plan, Sample
 from bench.progress import Progress
 from bench.records import Appender, read_samples
-
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def pending(plan: Plan, folder: Path) -> list[Sample]:
@@ -31,10 +28,12 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
     appender = Appender(folder)  # before all else: a folder that cannot be written fails before the first server
     try:
         due = pending(plan, folder)
-        with out_of_the_way(bed.placement.bench), signals_as_exceptions(folder), buried() as undertaker:
-            bed = replace(bed, undertaker=undertaker)
+        resume = f"go on with: python3 -m bench resume {paths.shown(folder)}"
+        with out_of_the_way(bed.placement.bench), host.Stop(resume) as stop, buried() as undertaker:
+            bed = replace(bed, undertaker=undertaker, stop=stop)
             progress.start(plan, len(plan.samples) - len(due))
             for sample in due:
+                stop.check()
                 progress.begin(sample)
                 record = measure(sample, arms[sample.arm], bed)
                 appender.add(record)
@@ -62,24 +61,6 @@ def out_of_the_way(cpus: tuple[int, ...]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-@contextmanager
-def signals_as_exceptions(folder: Path) -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP end the run through every `finally` on the way."""
-
-    def raise_it(number: int, _frame: object) -> None:
-        for other in ENDING:  # a second Ctrl-C must not stop the cleaning up
-            signal.signal(other, signal.SIG_IGN)
-        name = signal.Signals(number).name
-        raise Interrupted(f"{name}: stopped; go on with: python3 -m bench resume {paths.shown(folder)}", number)
-
-    before = {number: signal.signal(number, raise_it) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as dist
+from scipy import special
 
 TIE = (0.97, 1.03)  # ratios inside are no difference that matters here
 VERDICT_BLOCKS = 12  # fewer blocks lean, they do not decide
@@ -39,7 +39,7 @@ def median_interval(values: Sequence[float], level: float = 0.95) -> tuple[float
     n = len(ordered)
     if n == 0:
         raise ValueError("a median needs at least one value")
-    covers = [1 - 2 * dist.binom.cdf(j - 1, n, 0.5) for j in range(1, n // 2 + 1)]
+    covers = [1 - 2 * special.bdtr(j - 1, n, 0.5) for j in range(1, n // 2 + 1)]
     rank = max((j for j, c in enumerate(covers, 1) if c >= level), default=1)
     coverage = float(covers[rank - 1]) if covers else 0.0
     return float(np.median(ordered)), float(ordered[rank - 1]), float(ordered[n - rank]), coverage
@@ -67,7 +67,7 @@ def t_interval(logs: Sequence[float], level: float = 0.95, quantile: float | Non
     mean = float(x.mean())
     if len(x) < 2:
         return math.exp(mean), 0.0, math.inf
-    q = dist.t.ppf(0.5 + level / 2, len(x) - 1) if quantile is None else quantile
+    q = special.stdtrit(len(x) - 1, 0.5 + level / 2) if quantile is None else quantile
     half = float(q * x.std(ddof=1) / math.sqrt(len(x)))
     return math.exp(mean), math.exp(mean - half), math.exp(min(mean + half, 700.0))
 
