@@ -10,8 +10,7 @@
  *
  * Per request: recv, send. A return from accept or recv counts as a wake-up that brings one event.
  * Needs nothing beyond POSIX.
- * Try: build/servers/blocking --protocol greet --delay 2s --port 8080, then twice at once: echo Eve | nc
- * 127.0.0.1 8080
+ * Try: build/servers/blocking --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice at once
  */
 #include "net.h"
 #include "pause.h"
