@@ -218,12 +218,22 @@ def test_half_close_in_the_middle_of_a_head_gets_no_reply(model: Model, protocol
 
 def test_half_close_keeps_what_a_full_socket_still_owes(model: Model, protocol: str, serve) -> None:
     """Pipelined until the server is stuck on its full socket, then a FIN behind it all."""
-    client, request = serve(protocol).connect(receive_buffer=4096), get("/bytes/100")
+    client, request = serve(protocol).connect(receive_buffer=4096), get("/bytes/1000", "X: " + "y" * 1000)
     taken = fill(client, request)
     client.half_close()
-    got, expected = client.receive_all(), reply(body(100)) * (taken // len(request))
+    got, expected = client.receive_all(), reply(body(1000)) * (taken // len(request))
     assert got[:len(expected)] == expected, difference(got, expected)
     assert got[len(expected):] in (b"", BAD), "the last request may have been cut short: it is none, and gets no reply"
+
+
+def test_half_close_keeps_a_large_reply(model: Model, protocol: str, serve) -> None:
+    """The FIN arrives long before the reply has left: it does not fit the server's socket."""
+    client = serve(protocol).connect(receive_buffer=4096)
+    client.send(get("/bytes/8000000") + get("/bytes/5") * 10)
+    client.half_close()
+    time.sleep(0.1)
+    client.expect(reply(body(8_000_000)) + reply(body(5)) * 10)
+    client.expect_eof()
 
 
 def test_many_requests_over_one_connection(model: Model, protocol: str, serve) -> None:

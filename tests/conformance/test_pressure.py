@@ -16,6 +16,7 @@ from harness.server import Server
 
 NOISE = random.Random(4).randbytes(10 << 20)
 ROUND = {"echo": (b"ping", b"ping"), "greet": (b"Bob\n", b"Hello Bob\n"), "http": (get("/bytes/4"), reply(b"ABCD"))}
+RING_KIB = 2048  # servers/io_uring.c: 256 buffers of 8 KiB
 QUIET_SHARE = 0.05  # of a CPU: what a server that has nothing to do may burn at most; one that spins takes all it gets
 
 
@@ -25,11 +26,12 @@ def round_trip(client: Client, protocol: str) -> None:
     client.expect(answer)
 
 
-def memory_bound_kib(model: Model) -> int:
+def memory_bound_kib(server: Server) -> int:
     """What one connection may add: 64 KiB where the model asks for the bytes, and slack for what the first heavy use touches
-    (stack, allocator). A model that gives the kernel buffers to choose from says so in --describe by needing io_uring, and
-    owns its ring beside them. Sanitizers add red zones and shadow."""
-    return (64 + 512 + (4096 if model.kernel_chooses else 0)) * (8 if model.sanitizer else 1)
+    (stack, allocator). A completion model lends the kernel a ring of buffers and learns afterwards how much came: it may add
+    the ring, and once more its size, which the kernel can deliver before the model stops it. Sanitizers add red zones."""
+    kernel_chooses = "anon_inode:[io_uring]" in proc.fds(server.pid).values()
+    return (64 + 512 + (2 * RING_KIB if kernel_chooses else 0)) * (4 if server.model.sanitizer else 1)
 
 
 def others_make_progress(server: Server, protocol: str, rounds: int = 20) -> None:
@@ -69,8 +71,8 @@ def test_10_mb_to_a_slow_reader(model: Model, protocol: str, serve) -> None:
     assert result and result[0] == expected, difference(result[0] if result else b"", expected)
     if others:
         others.expect(ROUND[protocol][1])
-    assert peak - before <= memory_bound_kib(model), \
-        f"the server grew by {peak - before} KiB over one slow reader, its bound is {memory_bound_kib(model)} KiB"
+    bound = memory_bound_kib(server)
+    assert peak - before <= bound, f"the server grew by {peak - before} KiB over one slow reader, its bound is {bound} KiB"
 
 
 def watch_memory(model: Model, server: Server, protocol: str, reader: threading.Thread) -> tuple[int, Client | None]:

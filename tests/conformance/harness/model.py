@@ -22,7 +22,6 @@ class Model:
     protocols: tuple[str, ...] = PROTOCOLS
     options: frozenset[str] = frozenset()
     clients_at_once: int | None = None
-    needs: tuple[str, ...] = ()
     sanitizer: str | None = None
     problem: str | None = None  # why --describe could not be believed; only test_cli.py runs then
 
@@ -42,12 +41,6 @@ class Model:
         A model with --workers sleeps in its workers, so a delay of D caps it at workers / D requests a second.
         """
         return DEFAULT_WORKERS if "workers" in self.options else self.clients_at_once
-
-    @property
-    def kernel_chooses(self) -> bool:
-        """Completion models lend the kernel buffers and are told afterwards how much came; they hold a ring beside
-        the 64 KiB of each connection."""
-        return any("io_uring" in need for need in self.needs)
 
     def has(self, option: str) -> bool:
         return option.lstrip("-") in self.options
@@ -109,7 +102,7 @@ def describe(path: Path) -> Model:
         return Model(path, sanitizer=model.sanitizer, problem=str(error))
     return Model(path, tuple(p for p in found["protocols"] if p in PROTOCOLS),
                  frozenset(str(o).lstrip("-").split()[0] for o in found["options"] if str(o).strip("-")),
-                 found["clients_at_once"], tuple(map(str, found["needs"])), model.sanitizer)
+                 found["clients_at_once"], model.sanitizer)
 
 
 def find_models() -> list[Model]:

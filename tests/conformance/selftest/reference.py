@@ -29,6 +29,7 @@ LIE = os.environ.get("LIE", "")
 ALONE = os.environ.get("ALONE") == "1"
 NAME = os.path.basename(os.environ.get("NAME", "reference"))
 ROOM = 65536
+RDHUP = select.EPOLLRDHUP if LIE == "takes-a-fin-for-the-end" else 0
 
 
 @dataclass
@@ -75,7 +76,7 @@ class Loop:
         sock.setblocking(False)
         client = Client(sock, Session(PROTOCOLS[self.options.protocol](self.options), LIE))
         self.clients[sock.fileno()] = client
-        self.epoll.register(sock, select.EPOLLIN)
+        self.epoll.register(sock, select.EPOLLIN | RDHUP)
         self.stats["accepted"] += 1
         self.stats["peak_connections"] = max(self.stats["peak_connections"], len(self.clients))
         if ALONE and LIE != "not-alone":
@@ -117,7 +118,7 @@ class Loop:
         except BlockingIOError:
             self.stats["eagain"] += 1
             return
-        if not data and LIE == "forgets-half-close":
+        if not data and LIE == "drops-what-it-owes-at-eof":
             session.forget()
             client.due = None
         session.feed(data) if data else session.end()
@@ -168,7 +169,7 @@ class Loop:
             read = not session.eof and session.buffered() < ROOM
         if client.due is not None and LIE != "unbounded-buffer":
             read = False
-        interest = (select.EPOLLIN if read else 0) | (select.EPOLLOUT if session.out else 0)
+        interest = RDHUP | (select.EPOLLIN if read else 0) | (select.EPOLLOUT if session.out else 0)
         if LIE == "spins-on-a-stuck-client":
             interest |= select.EPOLLIN
         if interest != client.interest:
@@ -195,10 +196,12 @@ class Loop:
         while not self.stopping:
             wait = max(0, self.deadlines[0][0] - time.monotonic()) if self.deadlines else -1
             self.stats["wakeups"] += 1
-            for fd, _ in self.epoll.poll(wait):
+            for fd, events in self.epoll.poll(wait):
                 self.stats["events"] += 1
                 if fd == self.listener.fileno():
                     self.accept()
+                elif fd in self.clients and events & select.EPOLLRDHUP:
+                    self.close(self.clients[fd])  # only watched for by a liar: the peer's FIN is not the end
                 elif fd in self.clients:
                     self.on_client(self.clients[fd])
             self.expire()

@@ -1,0 +1,98 @@
+"""The suite is itself under test: the honest reference passes every scenario, and each liar is caught by the scenario
+that is about its lie. A test that cannot fail is a defect.
+
+    python3 -m pytest tests/conformance/selftest -n 4
+"""
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SUITE = HERE.parent
+
+# The lie, and the scenarios that must each fail over it, as a pytest -k expression.
+LIARS = {
+    "resets-after-reply": "test_greet and unread_input",
+    "closes-with-input-unread": "test_http and unread_input",
+    "forgets-the-fin": "test_reply_that_closes and BREW or test_reply_that_closes and unknown",
+    "takes-a-fin-for-the-end": "half_close_keeps or half_close_after",
+    "drops-what-it-owes-at-eof": "end_of_input or (half_close_keeps and large)",
+    "early-delay": "a_delay_is_never_early and 100",
+    "delays-in-order-of-arrival": "order_of_their_deadlines",
+    "delay-blocks-does-not": "delay_blocks_lets",
+    "answers-the-wrong-client": "reused_descriptor",
+    "unbounded-buffer": "a_client_that_never_reads and echo and not leaves",
+    "spins-on-a-stuck-client": "a_client_that_never_reads and echo and not leaves",
+    "spins-on-emfile": "out_of_descriptors",
+    "never-resumes-accepting": "out_of_descriptors",
+    "leaks-fds": "no_leak and greet",
+    "leaks-memory": "no_leak and greet",
+    "keeps-the-soft-limit": "test_1100 and echo",
+    "corrupts-the-echo": "every_size and 4096",
+    "keeps-the-cr": "test_greet and test_reply and CR",
+    "swaps-pipelined-replies": "test_100_requests",
+    "wrong-content-length": "open_connection and home",
+    "head-with-a-body": "open_connection and HEAD and (home or found)",
+    "ignores-http-1.0": "test_reply_that_closes and 1.0",
+    "works-by-the-request": "work_burns_cpu",
+    "forgets-to-count": "counters_of_a_quiet_run",
+    "exits-1": "before_anybody_came",
+    "ignores-sigint": "with_idle_clients and SIGINT",
+    "outlives-its-parent": "dies_with_its_parent",
+    "small-backlog": "default_backlog",
+    "ignores-backlog": "test_backlog",
+    "listens-to-the-world": "loopback_unless",
+    "usage-errors-exit-1": "bad_usage and unknown",
+    "usage-errors-print-pages": "bad_usage and unknown",
+}
+# Lies told by a server that says it serves one client at a time.
+ALONE_LIARS = {"not-alone": "side_by_side and greet or slow_reader and echo or a_short_request"}
+
+
+def make_server(directory: Path, name: str, **env: str) -> None:
+    words = " ".join(f"{key}={value}" for key, value in env.items())
+    file = directory / name
+    file.write_text(f'#!/bin/sh\nexec env NAME={name} {words} "{sys.executable}" "{HERE / "reference.py"}" "$@"\n')
+    file.chmod(0o755)
+
+
+def run_suite(directory: Path, *args: str) -> dict[str, bool]:
+    """Run the suite over the servers of a directory; test case -> passed. Skipped cases are left out."""
+    report = directory.parent / "report.xml"
+    env = {**os.environ, "SERVERS_DIR": str(directory), "SERVERS": "", "CONFORMANCE_PATIENCE": "4"}
+    env.pop("PYTEST_XDIST_WORKER", None)
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junitxml={report}", "--ignore", str(HERE), *args,
+                    str(SUITE)], env=env, cwd=SUITE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    return {c.get("name", ""): c.find("failure") is None and c.find("error") is None
+            for c in cases if c.find("skipped") is None}
+
+
+@pytest.mark.parametrize("lie", [*LIARS, *ALONE_LIARS])
+def test_the_liar_is_caught(tmp_path: Path, lie: str) -> None:
+    scenarios = LIARS.get(lie) or ALONE_LIARS[lie]
+    servers = tmp_path / "servers"
+    servers.mkdir()
+    make_server(servers, "liar", LIE=lie, **({"ALONE": "1"} if lie in ALONE_LIARS else {}))
+    results = run_suite(servers, "-k", scenarios)
+    assert results, f"no scenario is called {scenarios!r}"
+    blind = sorted(name for name, passed in results.items() if passed)
+    assert not blind, f"a server that {lie} passes {blind}"
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["serves many", "serves one at a time"])
+def test_the_honest_reference_passes_what_catches_the_liars(tmp_path: Path, alone: bool) -> None:
+    """The same scenarios, so that catching is the lie's doing. The whole suite is too long to run twice here."""
+    servers = tmp_path / "servers"
+    servers.mkdir()
+    make_server(servers, "honest", **({"ALONE": "1"} if alone else {}))
+    wanted = " or ".join(f"({s})" for s in {**LIARS, **ALONE_LIARS}.values())
+    results = run_suite(servers, "-k", wanted)
+    failed = sorted(name for name, passed in results.items() if not passed)
+    assert len(results) > 30 and not failed, f"the honest server fails {failed} of {len(results)}"
