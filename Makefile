@@ -110,9 +110,9 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 	@bench/require.sh bench
 	@$(BENCH) derive $(RUN)
 
-docs:  ## regenerate docs/figures and the README's tables from the committed sample of records
+docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample)
 	@bench/require.sh bench
-	@$(BENCH) docs
+	@$(BENCH) docs $(if $(RUN),--from $(RUN))
 
 demo: all  ## the first source document's experiment, live: three clients at once on every model
 	@bench/require.sh bench

@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import demo, listing, paths, prepare, reach, records, report
+from bench import demo, docs, listing, paths, prepare, reach, records, report
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -49,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
     export = command("export", do_export, "print a run's derived data as CSV or TSV")
     export.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
     export.add_argument("--format", choices=("csv", "tsv"), default="csv")
+    documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
+    documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
     reach = command("reach", do_reach, "measure this project's own bars: server CPU per request against nginx and plain loops")
@@ -106,6 +108,13 @@ def do_derive(options: argparse.Namespace, console: Console) -> int:
 def do_export(options: argparse.Namespace, console: Console) -> int:
     folder = records.find(paths.results_dir(options.results), options.run)
     sys.stdout.write(report.exported(folder, "," if options.format == "csv" else "\t"))
+    return 0
+
+
+def do_docs(options: argparse.Namespace, console: Console) -> int:
+    run = records.find(paths.results_dir(options.results), options.run) if options.run else None
+    for path in docs.make(run):
+        console.print(f"made: {paths.shown(path)}")
     return 0
 
 

@@ -34,6 +34,7 @@ def derive(folder: Path) -> dict:
         "measured": len(records),
         "failed": sum(r["status"] == "failed" for r in records),
         "invalid": sum(r["status"] == "invalid" for r in records),
+        "unavailable": sum(r["status"] == "unavailable" for r in records),
         "metrics": {m.name: {"label": m.label, "unit": m.unit, "better": m.better, "scale": m.scale} for m in metrics.METRICS.values()},
         "experiments": {name: of_experiment(plan, name, records) for name in plan["experiments"]},
     }
@@ -90,7 +91,7 @@ def of_cell(records: list[dict], names: list[str]) -> dict:
         good = sorted((r for r in by_arm[arm] if r["status"] == "ok"), key=lambda r: r["block"])
         limits = [metrics.limit(r) for r in good]
         arms[arm] = {
-            "samples": {status: sum(r["status"] == status for r in by_arm[arm]) for status in ("ok", "failed", "invalid")},
+            "samples": {status: sum(r["status"] == status for r in by_arm[arm]) for status in ("ok", "failed", "invalid", "unavailable")},
             "why": next((r["why"] for r in by_arm[arm] if r["why"]), None),
             "limit": max(sorted(set(limits)), key=limits.count) if limits else None,
             "values": {name: of_metric([metrics.METRICS[name].read(r) for r in good]) for name in [*names, "server_busy", "client_busy"]},

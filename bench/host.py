@@ -219,10 +219,10 @@ def wait_for_line(child: Child, prefix: str, seconds: float, stop: Stop | None =
         wait_any([child], 0.001, stop)
 
 
-def memory_kib(pid: int) -> int | None:
-    """Resident memory of a process (VmRSS of /proc/PID/status), None when it cannot be read."""
+def memory_kib(pid: int, field: str = "VmRSS") -> int | None:
+    """Resident memory of a process (VmRSS, or its peak VmHWM, of /proc/PID/status); None when it cannot be read."""
     try:
         with open(f"/proc/{pid}/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+            return next(int(line.split()[1]) for line in status if line.startswith(field + ":"))
     except (OSError, StopIteration, ValueError):
         return None

@@ -32,8 +32,15 @@ class Bed:
     seed: int = 1
 
 
+CANNOT_RUN_HERE = 77  # the contract's status for a host that lacks what a model needs
+
+
 class Failed(Exception):
     """This sample failed; the words say how."""
+
+
+class Unavailable(Exception):
+    """The server says that this host cannot run it; its line says why."""
 
 
 def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
@@ -61,6 +68,8 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
         run_window(record, server, sample, bed)
         record["status"] = "ok" if record["load"].get("valid", True) else "invalid"
         record["why"] = None if record["status"] == "ok" else "; ".join(map(str, record["load"].get("reasons", [])))
+    except Unavailable as reason:
+        record["status"], record["why"] = "unavailable", str(reason)
     except Failed as failure:
         record["why"] = str(failure)
         record["last_words"] = server.last_words() or None
@@ -81,7 +90,7 @@ def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> No
     loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
     try:
         record["load"] = drive(loadgen, server, sample, bed.stop)
-        record["server"]["rss_loaded_kib"] = host.memory_kib(server.pid)
+        record["server"] |= {"rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")}
     finally:
         loadgen.close()
     stopped = server.stop()
@@ -95,6 +104,8 @@ def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> No
 def wait_ready(server: host.Child, stop: host.Stop | None = None) -> str:
     """The address in the server's READY line, as the load generator's --target."""
     line = host.wait_for_line(server, "READY ", READY_WITHIN_S, stop)
+    if line is None and server.status == CANNOT_RUN_HERE:
+        raise Unavailable(server.last_words() or "cannot run here, and does not say why")
     if line is None and server.status is not None:
         raise Failed(f"the server {how_ended(server.status)} before READY")
     if line is None:
@@ -151,7 +162,6 @@ def usage_of(server: host.Child) -> dict:
         "life": {
             "user_s": usage.ru_utime,
             "system_s": usage.ru_stime,
-            "max_rss_kib": usage.ru_maxrss,
             "minor_faults": usage.ru_minflt,
             "major_faults": usage.ru_majflt,
             "voluntary_switches": usage.ru_nvcsw,

@@ -103,10 +103,10 @@ def client_ceiling_rps(record: dict) -> float | None:
 
 
 def rss_per_connection(record: dict) -> float | None:
-    """Resident memory over that of the fresh server, for each connection, in KiB."""
-    loaded, fresh = dig(record, "server", "rss_loaded_kib"), dig(record, "server", "rss_fresh_kib")
+    """Peak resident memory over that of the fresh server, for each connection, in KiB; None for fewer than 100, which drown in its noise."""
+    peak, fresh = dig(record, "server", "peak_rss_kib"), dig(record, "server", "rss_fresh_kib")
     connections = (dig(record, "options", "connections") or 0) + (dig(record, "options", "idle") or 0)
-    return None if loaded is None or fresh is None or not connections else max(0, loaded - fresh) / connections
+    return None if peak is None or fresh is None or connections < 100 else max(0, peak - fresh) / connections
 
 
 def throughput(record: dict) -> float | None:

@@ -77,7 +77,7 @@ class Bar(Progress):
     def end(self, record: dict) -> None:
         super().end(record)
         if record["status"] != "ok":
-            self.live.console.print(Text(outcome(record), style="yellow" if record["status"] == "invalid" else "red"))
+            self.live.console.print(Text(outcome(record), style="red" if record["status"] == "failed" else "yellow"))
 
     def show(self, what: str) -> None:
         width = 24

@@ -34,7 +34,7 @@ def exit_code(summary: dict) -> int:
     if summary["failed"]:
         return 1
     cells = [found for e in summary["experiments"].values() for c in e["cells"] for found in c["arms"].values()]
-    return 3 if any(not found["samples"]["ok"] for found in cells) else 0
+    return 3 if any(found["samples"]["invalid"] and not found["samples"]["ok"] for found in cells) else 0
 
 
 def show(folder: Path, console: Console, summary: dict | None = None) -> dict:

@@ -34,7 +34,7 @@ def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tup
     if why_left_out:
         return Text("–", style="dim"), Text()
     if not found or not found["values"].get(metric):
-        return Text("failed" if found and found["why"] else "no value", style="red"), Text()
+        return Text(why_empty(found), style="red"), Text()
     value = Text(number(found["values"][metric]["median"]))
     if metric == "throughput_rps":
         value.append("°" if found["limit"] != "server" else " ", style="dim")
@@ -43,6 +43,11 @@ def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tup
         return value, Text()
     sign, style = MARKS[ratio["verdict"]]
     return value, Text.assemble((f"×{ratio['ratio']:.2f} ", "dim"), (sign, style))
+
+
+def why_empty(found: dict | None) -> str:
+    """One word for a cell without a value: the worst thing that happened to its samples."""
+    return next((status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), "no value")
 
 
 def of_metric(summary: dict, name: str, metric: str) -> Table:
@@ -78,8 +83,8 @@ def notes(summary: dict, name: str, metric: str) -> list[str]:
             lines.append(f"the client's ceiling in this run is {number(experiment['ceiling']['median'])} requests/s (against {experiment['ceiling']['arm']})")
     reasons = {(arm, why) for cell in experiment["cells"] for arm, why in cell["left_out"].items()}
     lines += [f"– {arm} {why}" for arm, why in sorted(reasons)]
-    failures = {(arm, found["why"]) for cell in experiment["cells"] for arm, found in cell["arms"].items() if found["samples"]["failed"]}
-    lines += [f"failed: {arm}: {why}" for arm, why in sorted(failures)]
+    failures = {(why_empty(found), arm, found["why"]) for cell in experiment["cells"] for arm, found in cell["arms"].items() if found["why"]}
+    lines += [f"{word}: {arm}: {why}" for word, arm, why in sorted(failures)]
     return lines
 
 
@@ -101,7 +106,7 @@ def show(console: Console, summary: dict) -> None:
 def closing(summary: dict, seconds: float) -> str:
     """One line on how the run went."""
     words = f"{summary['measured']} of {summary['planned']} samples in {format_seconds(seconds)}"
-    for what in ("failed", "invalid"):
+    for what in ("failed", "invalid", "unavailable"):
         if summary[what]:
             words += f", {summary[what]} {what}"
     return words

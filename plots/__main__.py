@@ -1,4 +1,4 @@
-"""`python3 -m plots RUN...`: draws every figure of a run into RUN/figures, as SVG and PNG, and prints their paths.
+"""`python3 -m plots [--to DIR] RUN...`: draws every figure of a run into RUN/figures (or DIR), as SVG and PNG, and prints their paths.
 
 An experiment names its page in this folder (`figure = "curves"`, the default):
 a new kind of figure is one new file with a function draw(summary, name).
@@ -25,9 +25,16 @@ def draw_run(run: Path, target: Path | None = None) -> list[Path]:
     return written
 
 
-if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("usage: python3 -m plots RUN...")
-    for given in sys.argv[1:]:
-        for path in draw_run(Path(given)):
+def main(words: list[str]) -> None:
+    target = None
+    if words[:1] == ["--to"]:
+        target, words = Path(words[1]), words[2:]
+    if not words:
+        sys.exit("usage: python3 -m plots [--to DIR] RUN...")
+    for run in words:
+        for path in draw_run(Path(run), target):
             print(path)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -109,6 +109,13 @@ def test_invalid_samples_are_counted_and_never_averaged(house: House) -> None:
     assert "2 invalid" in done.stdout and "the schedule lagged" in done.stdout
 
 
+def test_what_this_host_cannot_run_is_said_and_is_no_failure(house: House) -> None:
+    house.servers("epoll_lt", "not_here")
+    done = house.bench("run", house.experiment(rates="[1000]"), "--no-figures")
+    assert done.returncode == 0
+    assert "2 unavailable" in done.stdout and "io_uring_setup: refused by seccomp" in done.stdout
+
+
 def test_chatty_server_neither_blocks_nor_confuses(house: House) -> None:
     house.servers("epoll_lt", "chatty")
     assert house.bench("run", house.experiment(rates="[1000]"), "--no-figures").returncode == 0

@@ -33,6 +33,9 @@ def serve():
     signal.signal(signal.SIGTERM, stop)
     if NAME == "dies_early":
         sys.exit("bind 127.0.0.1:0: a fake reason")
+    if NAME == "not_here":
+        sys.stderr.write("io_uring_setup: refused by seccomp\n")
+        sys.exit(77)
     if NAME == "hangs":
         time.sleep(1000)
     if NAME == "chatty":

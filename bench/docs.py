@@ -1,0 +1,171 @@
+"""`make docs`: figures and tables in the documents, made from the committed sample of real records, never typed.
+
+A document holds marked blocks; what stands between the marks is replaced:
+
+    <!-- begin:NAME -->
+    ...
+    <!-- end:NAME -->
+
+The names are the keys of BLOCKS.  What is generated depends on the sample and
+this code alone, so a test can tell whether a committed document is current.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import derive, paths, records
+from bench.arms import sort_key
+from bench.errors import BenchError, UsageError
+from bench.table import number
+from bench.units import nearest
+
+DOCUMENTS = ("README.md", "docs/*.md")
+MARK = re.compile(r"(<!-- begin:([a-z-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the headline table: one metric in one cell of one experiment."""
+
+    experiment: str
+    metric: str
+    choose: Callable[[list], object]  # which x of those measured
+    heading: str  # {x} is the chosen one, {rate} the experiment's
+
+
+def middle(xs: list) -> object:
+    return xs[len(xs) // 2]
+
+
+def hundred(xs: list) -> object:
+    return min(xs, key=lambda x: abs(x - 100))
+
+
+HEADLINES = (
+    Column("rates", "server_cpu_us_per_req", middle, "CPU per request at {x} requests/s [µs]"),
+    Column("rates", "p99_us", middle, "p99 latency there [µs]"),
+    Column("connections", "throughput_rps", hundred, "requests/s over {x} connections"),
+    Column("idle", "server_cpu_us_per_req", min, "CPU per request at {rate:,} requests/s, no idle connections [µs]"),
+    Column("idle", "server_cpu_us_per_req", max, "the same with {x} idle connections [µs]"),
+)
+
+
+def headline_table(summary: dict) -> str:
+    """Every model's medians in one Markdown table, ratios to the reference beside the first."""
+    columns = [c for c in HEADLINES if c.experiment in summary["experiments"]]
+    chosen = [c.choose([cell["params"][summary["experiments"][c.experiment]["x"]] for cell in summary["experiments"][c.experiment]["cells"]]) for c in columns]
+    heads = [c.heading.format(x=f"{x:,}", rate=summary["experiments"][c.experiment]["load"].get("rate", 0)) for c, x in zip(columns, chosen)]
+    arms = sorted({arm for e in summary["experiments"].values() for cell in e["cells"] for arm in [*cell["arms"], *cell["left_out"]]}, key=sort_key)
+    lines = ["| model | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
+    for arm in arms:
+        values = [headline(summary["experiments"][c.experiment], c.metric, x, arm) for c, x in zip(columns, chosen)]
+        lines.append(f"| `{arm}` | " + " | ".join(values) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def headline(experiment: dict, metric: str, x: object, arm: str) -> str:
+    cell = next(c for c in experiment["cells"] if c["params"][experiment["x"]] == x)
+    if arm in cell["left_out"]:
+        return cell["left_out"][arm]
+    found = cell["arms"].get(arm)
+    value = found["values"].get(metric) if found else None
+    if not value:
+        return "failed"
+    text = number(value["median"]) + ("°" if metric == "throughput_rps" and found["limit"] != "server" else "")
+    ratio = found.get("ratios", {}).get(metric)
+    return text + (f" (×{ratio['ratio']:.2f})" if ratio else "")
+
+
+def provenance(summary: dict) -> str:
+    """Where the figures come from, in a sentence or two."""
+    blocks = max(e["blocks"] for e in summary["experiments"].values())
+    reference = next((e["reference"] for e in summary["experiments"].values() if e["reference"]), "the reference")
+    return (
+        f"Run `{summary['run']}` ({summary['profile']}): {summary['measured']} samples, medians over {blocks} blocks, each sample a fresh server process; "
+        f"server and client on one CPU each. × is the paired ratio to `{reference}`; ° means that the server's CPU was not the limit, "
+        f"so no capacity is claimed. {summary['environment']}.\n"
+    )
+
+
+def figure(name: str) -> Callable[[dict], str]:
+    """A block that shows docs/figures/NAME.svg with its question."""
+
+    def block(summary: dict) -> str:
+        experiment = summary["experiments"].get(name)
+        return f"![{experiment['title']}](FIGURES/{name}.svg)\n\n*{experiment['question']}*\n" if experiment else ""
+
+    return block
+
+
+def models_table(summary: dict) -> str:
+    plan = records.read_json(paths.SAMPLE_RUN / "plan.json")
+    lines = ["| model | how it waits | clients at once |", "|---|---|---:|"]
+    for name in sorted(plan["arms"], key=sort_key):
+        arm = plan["arms"][name]
+        lines.append(f"| `{name}` | {arm['thesis']} | {arm['clients_at_once'] or 'the descriptor limit'} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[dict], str]] = {
+    "results-table": headline_table,
+    "results-from": provenance,
+    "figure-rates": figure("rates"),
+    "figure-connections": figure("connections"),
+    "figure-idle": figure("idle"),
+    "models": models_table,
+}
+
+
+def documents() -> list[Path]:
+    return sorted(path for pattern in DOCUMENTS for path in paths.ROOT.glob(pattern))
+
+
+def filled(text: str, summary: dict, where: Path) -> str:
+    """A document with its marked blocks made anew."""
+    figures = "docs/figures" if where.parent == paths.ROOT else "figures"
+
+    def fill(found: re.Match) -> str:
+        name = found[2]
+        if name not in BLOCKS:
+            raise UsageError(f"{paths.shown(where)}: unknown block {name!r}{nearest(name, BLOCKS)}")
+        return found[1] + BLOCKS[name](summary).replace("FIGURES", figures) + found[4]
+
+    return MARK.sub(fill, text)
+
+
+def take_sample(run: Path) -> None:
+    """Makes a run's raw records the committed sample."""
+    paths.SAMPLE_RUN.mkdir(parents=True, exist_ok=True)
+    for name in ("plan.json", "env.json", "samples.jsonl"):
+        shutil.copyfile(run / name, paths.SAMPLE_RUN / name)
+
+
+def make(run: Path | None) -> list[Path]:
+    """Regenerates figures and documents; the files that changed."""
+    if run:
+        take_sample(run)
+    if not (paths.SAMPLE_RUN / "plan.json").exists():
+        raise UsageError(f"no sample of records in {paths.shown(paths.SAMPLE_RUN)}; make a run the sample with: make docs RUN=NAME")
+    derive.write(paths.SAMPLE_RUN)
+    summary = derive.derive(paths.SAMPLE_RUN)
+    changed = []
+    for path in documents():
+        before = path.read_text()
+        after = filled(before, summary, path)
+        if after != before:
+            path.write_text(after)
+            changed.append(path)
+    return changed + draw_figures()
+
+
+def draw_figures() -> list[Path]:
+    target = paths.ROOT / "docs" / "figures"
+    done = subprocess.run([sys.executable, "-m", "plots", "--to", str(target), str(paths.SAMPLE_RUN)], cwd=paths.ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"the figures could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    return [Path(line) for line in done.stdout.splitlines()]
