@@ -20,6 +20,11 @@ struct text { /* a piece of the input */
 	size_t len;
 };
 
+static bool is_blank(char byte)
+{
+	return byte == ' ' || byte == '\t';
+}
+
 static size_t run_of(struct text text, uint8_t what)
 {
 	size_t n = 0;
@@ -64,17 +69,27 @@ static size_t head_length(const uint8_t *data, size_t n)
 	return 0;
 }
 
-/* A target is a path, or a whole URI whose scheme and authority do not matter here (RFC 9112, 3.2). */
+/* The path of a whole URI, whose scheme and authority do not matter here; empty if it is not one of http. */
+static struct text path_of_uri(struct text uri)
+{
+	static const char scheme[] = "http://", end_of_authority[] = "/?#";
+	size_t at = sizeof scheme - 1;
+	if (uri.len <= at || strncasecmp(uri.at, scheme, at) != 0 || strchr(end_of_authority, uri.at[at]))
+		return (struct text){"", 0};
+	while (at < uri.len && !strchr(end_of_authority, uri.at[at]))
+		at++;
+	return at < uri.len && uri.at[at] == '/' ? after(uri, at) : (struct text){"/", 1};
+}
+
+/* A target is a path or a whole URI (RFC 9112, 3.2); of a method that is not served it may be anything. */
 static bool parse_target(struct http_request *request, struct text target)
 {
-	if (target.len > 7 && strncasecmp(target.at, "http://", 7) == 0) {
-		const char *slash = memchr(target.at + 7, '/', target.len - 7);
-		target = slash ? after(target, (size_t)(slash - target.at)) : (struct text){"/", 1};
-	}
+	if (target.len > 0 && target.at[0] != '/' && request->method != HTTP_OTHER)
+		target = path_of_uri(target);
 	const char *query = memchr(target.at, '?', target.len);
 	request->path = target.at;
 	request->path_len = query ? (size_t)(query - target.at) : target.len;
-	return target.len > 0 && (target.at[0] == '/' || request->method == HTTP_OTHER);
+	return target.len > 0;
 }
 
 static bool parse_version(struct http_request *request, struct text text)
@@ -111,10 +126,9 @@ static void parse_connection(struct http_request *request, struct text value)
 		const char *comma = memchr(value.at, ',', value.len);
 		struct text option = {value.at, comma ? (size_t)(comma - value.at) : value.len};
 		value = after(value, option.len + (comma != NULL));
-		while (option.len > 0 && (option.at[0] == ' ' || option.at[0] == '\t'))
+		while (option.len > 0 && is_blank(option.at[0]))
 			option = after(option, 1);
-		while (option.len > 0 &&
-			(option.at[option.len - 1] == ' ' || option.at[option.len - 1] == '\t'))
+		while (option.len > 0 && is_blank(option.at[option.len - 1]))
 			option.len--;
 		request->close |= IS(option, "close");
 		request->keep_alive |= IS(option, "keep-alive");
@@ -125,9 +139,9 @@ static void parse_connection(struct http_request *request, struct text value)
  * works. */
 static bool has_no_body(struct text value)
 {
-	while (value.len > 0 && value.at[value.len - 1] == ' ')
+	while (value.len > 0 && is_blank(value.at[value.len - 1]))
 		value.len--;
-	return value.len > 0 && strspn(value.at, "0") >= value.len;
+	return value.len > 0 && strspn(value.at, "0") >= value.len; /* a line's end stops strspn */
 }
 
 static bool parse_field(struct http_request *request, struct text line, unsigned *hosts)
@@ -138,7 +152,7 @@ static bool parse_field(struct http_request *request, struct text line, unsigned
 	struct text value = after(line, name.len + 1);
 	if (run_of(value, FIELD) != value.len)
 		return false;
-	while (value.len > 0 && (value.at[0] == ' ' || value.at[0] == '\t'))
+	while (value.len > 0 && is_blank(value.at[0]))
 		value = after(value, 1);
 	switch (name.len) { /* so that most fields cost no comparison */
 	case 4:
@@ -170,7 +184,7 @@ ssize_t http_parse(struct http_request *request, const uint8_t *data, size_t n)
 	for (struct text line = take_line(&rest); line.len > 0; line = take_line(&rest))
 		if (!parse_field(request, line, &hosts))
 			return HTTP_MALFORMED;
-	if (request->version == HTTP_1_1 && hosts != 1)
+	if (hosts > 1 || (hosts == 0 && request->version == HTTP_1_1))
 		return HTTP_MALFORMED;
 	return (ssize_t)head;
 }
