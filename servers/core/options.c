@@ -69,15 +69,16 @@ bool options_time(const char *text, uint64_t *ns)
 		double ns;
 	} units[] = {{"ns", 1}, {"us", 1e3}, {"ms", 1e6}, {"s", 1e9}, {"", 1e9}};
 	char *unit;
-	if (!strchr("0123456789.", text[0]) || text[0] == '\0')
-		return false;
 	double amount = strtod(text, &unit);
+	size_t plain = strspn(text, "0123456789."); /* strtod also reads signs, blanks, exponents, 0x, inf */
+	if (plain == 0 || unit != text + plain)
+		return false;
 	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-		if (strcmp(unit, units[i].unit) != 0)
-			continue;
 		double value = amount * units[i].ns;
+		if (strcmp(unit, units[i].unit) != 0 || value > 3600e9)
+			continue;
 		*ns = (uint64_t)(value + 0.5);
-		return value <= 3600e9;
+		return true;
 	}
 	return false;
 }
