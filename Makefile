@@ -124,3 +124,30 @@ reach: all $(ARMS)  ## measure this project's own bars: server CPU per request a
 
 print-flags:  # what env.json records of the build
 	@echo $(CC) $(ALL_CFLAGS)
+
+# --- testing (tests/run.py --help says more; reports and logs stay in $(BUILD)/test-reports) --------------------------
+
+# What the suites run, built before the first of them starts.
+TEST_PARTS = all asan tsan
+RUN_TESTS  = @BUILD=$(BUILD) $(PYTHON) tests/run.py
+
+.PHONY: test conformance conformance-asan conformance-tsan conformance-liars interop
+test:  ## build everything plain and under sanitizers, run every suite: N passed, N failed, N skipped
+	@bench/require.sh build bench test
+	@$(MAKE) --no-print-directory $(TEST_PARTS)
+	$(RUN_TESTS)
+
+conformance: all  ## one scenario list over every server and every protocol it speaks (SERVERS=a,b: only these)
+	$(RUN_TESTS) "conformance plain"
+
+conformance-asan: asan  ## the same over the AddressSanitizer and UndefinedBehaviorSanitizer build, counts scaled down
+	$(RUN_TESTS) "conformance asan"
+
+conformance-tsan: tsan  ## the same over the ThreadSanitizer build of the models that have threads
+	$(RUN_TESTS) "conformance tsan"
+
+conformance-liars:  ## servers that break one rule each: does the conformance suite catch every one?
+	$(RUN_TESTS) "conformance liars"
+
+interop: all  ## curl, nc, wrk, ab and h2load against every server
+	@INTEROP_SECONDS=5 BUILD=$(BUILD) $(PYTHON) tests/run.py interop

@@ -1,0 +1,96 @@
+"""Every suite of the project: what is run, in which environment, and how long it may take.
+
+Suites are found by directory: a new unit test, protocol fuzzer or pytest file is one new file, and nothing here changes.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FUZZ_SECONDS = 10  # a smoke test; `make fuzz` looks for longer
+SANITIZERS = ("asan", "tsan")
+THREADED = "blocking,thread_per_conn,thread_pool"  # ThreadSanitizer has nothing to say about a single thread
+SANITIZER_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    command: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    limit_s: int = 600
+    missing: str = ""  # why it cannot run; it then fails with this message, because a suite that ran nothing proves nothing
+    one_case: bool = False  # writes no report: its exit code is its one result
+
+    def matches(self, words: list[str]) -> bool:
+        return not words or any(self.name == word or self.name.startswith(word + " ") for word in words)
+
+
+def executables(directory: Path) -> list[Path]:
+    return sorted(p for p in directory.glob("*") if p.is_file() and os.access(p, os.X_OK)) if directory.is_dir() else []
+
+
+def jobs() -> str:
+    """Most of a conformance test is waiting: three at a time for each CPU."""
+    return str(max(4, 3 * len(os.sched_getaffinity(0))))
+
+
+def pytest(name: str, directory: str, *args: str, parallel: bool = True, **kwargs) -> Suite:
+    workers = ("-n", jobs()) if parallel else ("-p", "no:xdist")
+    return Suite(name, (sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", *workers, *args, str(ROOT / directory)), **kwargs)
+
+
+def unit(build: Path) -> list[Suite]:
+    """cmocka programs, plain and under AddressSanitizer."""
+    found = []
+    for title, base in (("", build), (" asan", build / "asan")):
+        for folder in ("unit", "loadgen"):
+            for program in executables(base / "tests" / folder):
+                found.append(Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120))
+    return found
+
+
+def fuzz(build: Path) -> list[Suite]:
+    """A bounded run of each fuzzer over its committed seeds."""
+    found = []
+    for program in executables(build / "fuzz"):
+        corpus = sorted(p for p in (ROOT / "tests" / "fuzz").glob("**/") if p.name in ("corpus", "seeds", program.name) and p.is_dir())
+        scratch = build / "fuzz.corpus" / program.name  # first: what is found new goes there, not into the seeds
+        scratch.mkdir(parents=True, exist_ok=True)
+        args = (f"-max_total_time={FUZZ_SECONDS}", f"-artifact_prefix={scratch}/", str(scratch), *map(str, corpus))
+        found.append(Suite(f"fuzz {program.name}", (str(program), *args), SANITIZER_ENV, limit_s=120, one_case=True))
+    return found
+
+
+def conformance(build: Path) -> list[Suite]:
+    suites = [pytest("conformance liars", "tests/conformance/selftest", env={"CONFORMANCE_SCALE": "0.25"})]
+    for title, base, scale, servers in (("plain", build, "1", ""), ("asan", build / "asan", "0.1", ""),
+                                        ("tsan", build / "tsan", "0.05", THREADED)):
+        missing = "" if executables(base / "servers") else f"no servers in {base / 'servers'}: run make{'' if title == 'plain' else ' ' + title}"
+        env = {"SERVERS_DIR": str(base / "servers"), "CONFORMANCE_SCALE": scale, "SERVERS": os.environ.get("SERVERS") or servers}
+        suites.append(pytest(f"conformance {title}", "tests/conformance", env=env, missing=missing))
+    return suites
+
+
+def loadgen(build: Path) -> list[Suite]:
+    if not list((ROOT / "tests" / "loadgen").glob("test_*.py")):
+        return []
+    return [pytest(f"loadgen {title}", "tests/loadgen", env={"LOADGEN": str(base / "loadgen"), "BUILD": str(base), "SHORT": "1", **SANITIZER_ENV})
+            for title, base in (("plain", build), ("asan", build / "asan"))]
+
+
+def every(build: Path) -> list[Suite]:
+    return [
+        *unit(build),
+        *fuzz(build),
+        pytest("bench", "tests/bench"),
+        *loadgen(build),
+        *conformance(build),
+        pytest("interop", "tests/interop", parallel=False, env={"SERVERS_DIR": str(build / "servers")}),
+    ]
