@@ -32,7 +32,7 @@ LOOKS = {
     "poll": Look("#009E73", "D", (0, (3, 1, 1, 1, 1, 1))),
     "epoll_lt": Look("#56B4E9", "o"),
     "epoll_et": Look("#0072B2", "h", (0, (8, 1))),
-    "io_uring": Look("#D55E00", "P"),
+    "io_uring": Look("#D55E00", "P", (0, (10, 1.5, 2.5, 1.5))),
 }
 # Arms that no list foresaw: contenders, new models.  Dark greys and browns, told apart by marker and line.
 SPARE = [Look(c, m, s) for m, s in (("*", "-"), ("<", "--"), (">", "-."), ("p", ":"), ("d", "--")) for c in ("#444444", "#8C510A", "#01665E")]

@@ -1,0 +1,109 @@
+"""Figures: one look for each model, nothing drawn outside or over each other, nothing but derived data read."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from matplotlib.colors import to_rgb
+
+from bench.arms import ORDER
+from plots import curves, style
+
+PLOTS = Path(__file__).resolve().parents[2] / "plots"
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = False) -> dict:
+    def value(base: float) -> dict:
+        return {"median": base, "low": base * 0.9, "high": base * 1.1, "coverage": 0.75, "n": 3}
+
+    cells = []
+    for x in xs:
+        found = {
+            arm: {
+                "samples": {"ok": 3, "failed": 0, "invalid": 0, "unavailable": 0},
+                "why": None,
+                "limit": "server" if x > 5 else "neither",
+                "values": {m: value(1000 * (1 + i / 10) * max(x, 1)) for m in metrics},
+            }
+            for i, arm in enumerate(arms)
+        }
+        if failed:
+            found[arms[0]] |= {"samples": {"ok": 0, "failed": 3, "invalid": 0, "unavailable": 0}, "why": "killed by SIGSEGV", "values": {m: None for m in metrics}}
+        cells.append({"cell": f"connections={x}", "params": {"connections": x}, "arms": found, "left_out": {"blocking": "serves 1 at once"} if x > 1 else {}})
+    about = {m: {"label": f"label of {m}", "unit": "µs", "better": "lower", "scale": "log"} for m in metrics}
+    experiment = {
+        "title": "A title",
+        "x": "connections",
+        "metrics": metrics,
+        "arms": arms,
+        "blocks": 3,
+        "reference": arms[0],
+        "ceiling": {"median": 9e6, "low": 8e6, "high": 1e7, "arm": "epoll_lt"},
+        "load": {"protocol": "echo", "mode": "closed", "wait": "block"},
+        "cells": cells,
+    }
+    return {"metrics": about, "experiments": {"e": experiment}, "environment": "a host", "run": "a run"}
+
+
+def test_every_model_has_a_look_of_its_own() -> None:
+    assert set(style.LOOKS) == set(ORDER)
+    looks = list(style.LOOKS.values())
+    assert len({one.colour for one in looks}) == len({one.marker for one in looks}) == len({str(one.line) for one in looks}) == len(ORDER)
+    assert all(luminance(one.colour) < 0.45 for one in looks), "a light line is lost on white paper"
+
+
+def test_unforeseen_arms_get_distinct_looks() -> None:
+    arms = [f"contender_{i}" for i in range(10)]
+    looks = [style.look(arm, arms) for arm in arms]
+    assert len({(one.colour, one.marker) for one in looks}) == 10
+    assert not {one.marker for one in looks} & {one.marker for one in style.LOOKS.values()}
+
+
+@pytest.mark.parametrize("metrics", [["throughput_rps"], ["throughput_rps", "p99_us"], ["throughput_rps", "p50_us", "p99_us"]])
+def test_nothing_leaves_the_page_and_no_texts_overlap(metrics: list[str]) -> None:
+    figure = curves.draw(summary(list(ORDER), [1, 10, 100, 1000], metrics, failed=True), "e")
+    figure.canvas.draw()
+    page = figure.bbox
+    texts = [t for t in figure.texts if t.get_text()] + [axis.title for axis in figure.axes if axis.get_visible()]
+    boxes = [(t.get_text() or t._text, t.get_window_extent()) for t in texts]
+    boxes += [("legend", figure.legends[0].get_window_extent())]
+    boxes += [(axis._left_title.get_text(), axis._left_title.get_window_extent()) for axis in figure.axes if axis.get_visible()]
+    boxes = [(words, box) for words, box in boxes if words]
+    for words, box in boxes:
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, f"{words!r} leaves the page"
+    for i, (words, box) in enumerate(boxes):
+        for others, other in boxes[i + 1 :]:
+            assert not box.overlaps(other), f"{words!r} lies over {others!r}"
+
+
+def test_points_that_claim_no_capacity_are_hollow() -> None:
+    figure = curves.draw(summary(["epoll_lt"], [1, 10], ["throughput_rps"]), "e")
+    faces = {line.get_xdata()[0]: line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"}
+    assert faces[1] == "white" and faces[10] == style.LOOKS["epoll_lt"].colour
+
+
+def test_notes_say_what_is_missing_and_why() -> None:
+    said = " ".join(curves.left_out(summary(["epoll_lt"], [1, 10, 100], ["p99_us"], failed=True)["experiments"]["e"]))
+    assert "blocking serves 1 at once and is left out at 10, 100." in said
+    assert "epoll_lt has no good sample (killed by SIGSEGV) and is left out." in said
+
+
+def test_zero_stands_on_the_axis_and_is_called_zero() -> None:
+    figure = curves.draw(summary(["epoll_lt"], [0, 1000, 8000], ["p99_us"]), "e")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0", "1k", "8k"]
+
+
+@pytest.mark.parametrize("path", sorted(PLOTS.glob("*.py")), ids=lambda p: p.name)
+def test_figure_code_imports_no_part_of_the_runner(path: Path) -> None:
+    imported = {
+        name
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+    }
+    assert not {name for name in imported if name and name.split(".")[0] == "bench"}
