@@ -6,7 +6,7 @@
 #include <string.h>
 
 enum {
-	HEAD_ROOM = 160, /* the longest reply head and fixed body */
+	HEAD_ROOM = 160, /* more than the longest reply head and fixed body, and the NUL behind it */
 	DELAY_MAX_MS = 60000,
 	WORK_MAX_US = 1000000,
 };
@@ -28,48 +28,54 @@ struct span http_body(uint64_t at, uint64_t end)
 	return (struct span){(const uint8_t *)pattern + at % PATTERN_PERIOD, len};
 }
 
-/* Where the next reply goes. More requests behind this one make a large block worth it: their replies leave
- * in one send. NULL: the block is full, the request waits until it is sent. */
-static struct block *reply_block(struct conn *conn, bool more)
+/* Where a reply goes; NULL: the block is full, the reply waits until it is sent. A large block is worth it for
+ * replies that then leave in one send: a body that fits, and those of more requests behind this one. What is
+ * longer is lent from the pattern instead. */
+static struct block *reply_block(struct conn *conn, const struct reply *reply, bool more)
 {
+	uint64_t size = HEAD_ROOM + (reply->body || reply->head_only ? 0 : reply->length);
 	if (!conn->out)
-		conn->out = block_get(&conn->core->blocks, more ? BLOCK_LARGE : BLOCK_SMALL);
+		conn->out = block_get(&conn->core->blocks,
+			size <= BLOCK_LARGE && (more || size > BLOCK_SMALL) ? BLOCK_LARGE : BLOCK_SMALL);
 	return block_tail(conn->out) >= HEAD_ROOM ? conn->out : NULL;
 }
 
-static void append(struct block *out, const char *text)
-{
-	block_append(out, text, strlen(text));
-}
-
-static void append_number(struct block *out, uint64_t number)
+static char *put_number(char *at, uint64_t number)
 {
 	char digits[20];
 	size_t n = sizeof digits;
 	do
 		digits[--n] = (char)('0' + number % 10);
 	while (number /= 10);
-	block_append(out, digits + n, sizeof digits - n);
+	return mempcpy(at, digits + n, sizeof digits - n);
 }
 
-/* Writes the head and as much of the body as fits; the rest of a generated body is lent from the pattern. */
+/* Everything but a generated body. */
+static void write_head(struct block *out, const struct reply *reply)
+{
+	assert(block_tail(out) >= HEAD_ROOM);
+	char *at = (char *)out->data + out->end;
+	at = stpcpy(at, reply->status);
+	at = put_number(at, reply->length);
+	if (reply->close)
+		at = stpcpy(at, "\r\nConnection: close\r\n\r\n");
+	else if (reply->keep_alive)
+		at = stpcpy(at, "\r\nConnection: keep-alive\r\n\r\n");
+	else
+		at = stpcpy(at, "\r\n\r\n");
+	if (reply->body && !reply->head_only)
+		at = stpcpy(at, reply->body);
+	out->end = (uint32_t)((uint8_t *)at - out->data);
+}
+
+/* Writes the reply, of a generated body as much as fits; the rest is lent from the pattern. */
 static void write_reply(struct conn *conn, struct block *out, const struct reply *reply)
 {
-	append(out, "HTTP/1.1 ");
-	append(out, reply->status);
-	append(out, "\r\nContent-Type: text/plain\r\nContent-Length: ");
-	append_number(out, reply->length);
-	append(out, reply->close        ? "\r\nConnection: close\r\n\r\n"
-		    : reply->keep_alive ? "\r\nConnection: keep-alive\r\n\r\n"
-					: "\r\n\r\n");
+	write_head(out, reply);
 	if (reply->close)
 		conn->closing = true;
-	if (reply->head_only)
+	if (reply->body || reply->head_only)
 		return;
-	if (reply->body) {
-		append(out, reply->body);
-		return;
-	}
 	conn->body_end = reply->length;
 	for (conn->body_at = 0; conn->body_at < conn->body_end;) {
 		struct span body = http_body(conn->body_at, conn->body_end);
@@ -80,6 +86,9 @@ static void write_reply(struct conn *conn, struct block *out, const struct reply
 		conn->body_at += n;
 	}
 }
+
+/* A reply up to the value of Content-Length. */
+#define STATUS(line) "HTTP/1.1 " line "\r\nContent-Type: text/plain\r\nContent-Length: "
 
 static struct reply fixed(const char *status, const char *body, bool close)
 {
@@ -114,12 +123,12 @@ static struct pause delay(const struct core *core, uint64_t ns)
 /* The answer to a well-formed request, and the pause before it. */
 static struct reply answer(const struct http_request *request, const struct core *core, struct pause *pause)
 {
-	struct reply reply = fixed("200 OK", "muxbench\n", false);
+	struct reply reply = fixed(STATUS("200 OK"), "muxbench\n", false);
 	uint64_t number;
 	if (request->version == HTTP_UNKNOWN)
-		return fixed("505 HTTP Version Not Supported", "version not supported\n", true);
+		return fixed(STATUS("505 HTTP Version Not Supported"), "version not supported\n", true);
 	if (request->method == HTTP_OTHER)
-		return fixed("501 Not Implemented", "not implemented\n", true);
+		return fixed(STATUS("501 Not Implemented"), "not implemented\n", true);
 	if (request->path_len == 1) {
 		*pause = delay(core, core->delay_ns);
 	} else if (number_after(request, "/bytes/", BYTES_MAX, &number)) {
@@ -132,7 +141,7 @@ static struct reply answer(const struct http_request *request, const struct core
 		if (number > 0)
 			*pause = (struct pause){PAUSE_WORK, number * core->loops_per_us};
 	} else {
-		reply = fixed("404 Not Found", "not found\n", false);
+		reply = fixed(STATUS("404 Not Found"), "not found\n", false);
 	}
 	reply.head_only = request->method == HTTP_HEAD;
 	reply.close = request->close || (request->version == HTTP_1_0 && !request->keep_alive);
@@ -148,6 +157,13 @@ static size_t skip_empty_lines(const uint8_t *data, size_t n)
 	return at;
 }
 
+static struct reply refusal(ssize_t failure)
+{
+	if (failure == HTTP_TOO_LARGE)
+		return fixed(STATUS("431 Request Header Fields Too Large"), "head too large\n", true);
+	return fixed(STATUS("400 Bad Request"), "bad request\n", true);
+}
+
 size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 {
 	size_t at = 0;
@@ -157,29 +173,25 @@ size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 		ssize_t head = http_parse(&request, data + at, n - at);
 		if (head == HTTP_INCOMPLETE)
 			break;
-		struct block *out = reply_block(conn, at + (size_t)(head > 0 ? head : 0) < n);
-		if (!out)
-			break;
-		conn->core->requests++;
-		if (head < 0) {
-			struct reply refusal = head == HTTP_MALFORMED
-						       ? fixed("400 Bad Request", "bad request\n", true)
-						       : fixed("431 Request Header Fields Too Large",
-								 "head too large\n", true);
-			write_reply(conn, out, &refusal);
-			break;
-		}
-		at += (size_t)head;
-		struct reply reply = answer(&request, conn->core, &conn->pause);
-		if (conn->pause.kind == PAUSE_NONE)
-			write_reply(conn, out, &reply);
-		else
+		struct pause pause = {0};
+		struct reply reply = head < 0 ? refusal(head) : answer(&request, conn->core, &pause);
+		size_t end = at + (size_t)(head < 0 ? 0 : head);
+		if (pause.kind != PAUSE_NONE) {
+			conn->pause = pause;
 			conn->reply = reply;
+		} else {
+			struct block *out = reply_block(conn, &reply, end < n);
+			if (!out)
+				break;
+			write_reply(conn, out, &reply);
+		}
+		conn->core->requests++;
+		at = end;
 	}
 	return at;
 }
 
 void http_resume(struct conn *conn)
 {
-	write_reply(conn, reply_block(conn, conn->in != NULL), &conn->reply);
+	write_reply(conn, reply_block(conn, &conn->reply, conn->in != NULL), &conn->reply);
 }
