@@ -20,22 +20,20 @@ struct text { /* a piece of the input */
 	size_t len;
 };
 
-static bool is_blank(char byte)
+/* Behind the run of such bytes. A head ends with LF, which is of no kind: no run leaves it. */
+static const char *past(const char *at, uint8_t what)
 {
-	return byte == ' ' || byte == '\t';
+	while (kind[(uint8_t)*at] & what)
+		at++;
+	return at;
 }
 
-static size_t run_of(struct text text, uint8_t what)
+/* Behind the end of a line, LF or CR LF; NULL if there is none here. */
+static const char *past_line_end(const char *at)
 {
-	size_t n = 0;
-	while (n < text.len && kind[(uint8_t)text.at[n]] & what)
-		n++;
-	return n;
-}
-
-static struct text after(struct text text, size_t n)
-{
-	return (struct text){text.at + n, text.len - n};
+	if (*at == '\r')
+		at++;
+	return *at == '\n' ? at + 1 : NULL;
 }
 
 static bool is(struct text text, const char *word, size_t len)
@@ -44,15 +42,13 @@ static bool is(struct text text, const char *word, size_t len)
 }
 #define IS(text, word) is(text, word, sizeof word - 1)
 
-/* Takes the line at *rest, without its end, which is LF or CR LF. The caller knows that there is one. */
-static struct text take_line(struct text *rest)
+static struct text trimmed(const char *begin, const char *end)
 {
-	const char *newline = memchr(rest->at, '\n', rest->len);
-	struct text line = {rest->at, (size_t)(newline - rest->at)};
-	*rest = after(*rest, line.len + 1);
-	if (line.len > 0 && line.at[line.len - 1] == '\r')
-		line.len--;
-	return line;
+	while (begin < end && (*begin == ' ' || *begin == '\t'))
+		begin++;
+	while (end > begin && (end[-1] == ' ' || end[-1] == '\t'))
+		end--;
+	return (struct text){begin, (size_t)(end - begin)};
 }
 
 /* Bytes up to and including the first empty line, looked for in the first n bytes; 0 if it is not there. */
@@ -69,6 +65,15 @@ static size_t head_length(const uint8_t *data, size_t n)
 	return 0;
 }
 
+static int method_of(struct text method)
+{
+	if (method.len == 3 && memcmp(method.at, "GET", 3) == 0)
+		return HTTP_GET;
+	if (method.len == 4 && memcmp(method.at, "HEAD", 4) == 0)
+		return HTTP_HEAD;
+	return HTTP_OTHER; /* also `get`: methods are case-sensitive */
+}
+
 /* The path of a whole URI, whose scheme and authority do not matter here; empty if it is not one of http. */
 static struct text path_of_uri(struct text uri)
 {
@@ -78,7 +83,8 @@ static struct text path_of_uri(struct text uri)
 		return (struct text){"", 0};
 	while (at < uri.len && !strchr(end_of_authority, uri.at[at]))
 		at++;
-	return at < uri.len && uri.at[at] == '/' ? after(uri, at) : (struct text){"/", 1};
+	return at < uri.len && uri.at[at] == '/' ? (struct text){uri.at + at, uri.len - at}
+						 : (struct text){"/", 1};
 }
 
 /* A target is a path or a whole URI (RFC 9112, 3.2); of a method that is not served it may be anything. */
@@ -103,35 +109,31 @@ static bool parse_version(struct http_request *request, struct text text)
 	return true;
 }
 
-static bool parse_request_line(struct http_request *request, struct text line)
+/* Returns where the next line begins, or NULL: malformed. So does parse_field(). */
+static const char *parse_request_line(struct http_request *request, const char *line)
 {
-	struct text method = {line.at, run_of(line, TOKEN)};
-	if (method.len == 0 || method.len == line.len || line.at[method.len] != ' ')
-		return false;
-	request->method = HTTP_OTHER; /* methods are case-sensitive */
-	if (method.len == 3 && memcmp(method.at, "GET", 3) == 0)
-		request->method = HTTP_GET;
-	else if (method.len == 4 && memcmp(method.at, "HEAD", 4) == 0)
-		request->method = HTTP_HEAD;
-	line = after(line, method.len + 1);
-	struct text target = {line.at, run_of(line, VISIBLE)};
-	if (target.len == line.len || line.at[target.len] != ' ' || !parse_target(request, target))
-		return false;
-	return parse_version(request, after(line, target.len + 1));
+	const char *method_end = past(line, TOKEN);
+	if (method_end == line || *method_end != ' ')
+		return NULL;
+	request->method = method_of((struct text){line, (size_t)(method_end - line)});
+	const char *target = method_end + 1, *target_end = past(target, VISIBLE);
+	if (*target_end != ' ' || !parse_target(request, (struct text){target, (size_t)(target_end - target)}))
+		return NULL;
+	const char *version = target_end + 1, *version_end = past(version, VISIBLE);
+	if (!parse_version(request, (struct text){version, (size_t)(version_end - version)}))
+		return NULL;
+	return past_line_end(version_end);
 }
 
 static void parse_connection(struct http_request *request, struct text value)
 {
-	while (value.len > 0) {
-		const char *comma = memchr(value.at, ',', value.len);
-		struct text option = {value.at, comma ? (size_t)(comma - value.at) : value.len};
-		value = after(value, option.len + (comma != NULL));
-		while (option.len > 0 && is_blank(option.at[0]))
-			option = after(option, 1);
-		while (option.len > 0 && is_blank(option.at[option.len - 1]))
-			option.len--;
+	const char *end = value.at + value.len;
+	for (const char *at = value.at; at < end;) {
+		const char *comma = memchr(at, ',', (size_t)(end - at));
+		struct text option = trimmed(at, comma ? comma : end);
 		request->close |= IS(option, "close");
 		request->keep_alive |= IS(option, "keep-alive");
+		at = comma ? comma + 1 : end;
 	}
 }
 
@@ -139,36 +141,33 @@ static void parse_connection(struct http_request *request, struct text value)
  * works. */
 static bool has_no_body(struct text value)
 {
-	while (value.len > 0 && is_blank(value.at[value.len - 1]))
-		value.len--;
 	return value.len > 0 && strspn(value.at, "0") >= value.len; /* a line's end stops strspn */
 }
 
-static bool parse_field(struct http_request *request, struct text line, unsigned *hosts)
+static const char *parse_field(struct http_request *request, const char *line, unsigned *hosts)
 {
-	struct text name = {line.at, run_of(line, TOKEN)};
-	if (name.len == 0 || name.len == line.len || line.at[name.len] != ':')
-		return false;
-	struct text value = after(line, name.len + 1);
-	if (run_of(value, FIELD) != value.len)
-		return false;
-	while (value.len > 0 && is_blank(value.at[0]))
-		value = after(value, 1);
+	const char *colon = past(line, TOKEN);
+	if (colon == line || *colon != ':')
+		return NULL;
+	const char *end = past(colon + 1, FIELD);
+	struct text name = {line, (size_t)(colon - line)}, value = trimmed(colon + 1, end);
+	bool good = true;
 	switch (name.len) { /* so that most fields cost no comparison */
 	case 4:
 		*hosts += IS(name, "host");
-		return true;
+		break;
 	case 10:
 		if (IS(name, "connection"))
 			parse_connection(request, value);
-		return true;
+		break;
 	case 14:
-		return !IS(name, "content-length") || has_no_body(value);
+		good = !IS(name, "content-length") || has_no_body(value);
+		break;
 	case 17:
-		return !IS(name, "transfer-encoding");
-	default:
-		return true;
+		good = !IS(name, "transfer-encoding");
+		break;
 	}
+	return good ? past_line_end(end) : NULL;
 }
 
 ssize_t http_parse(struct http_request *request, const uint8_t *data, size_t n)
@@ -176,15 +175,12 @@ ssize_t http_parse(struct http_request *request, const uint8_t *data, size_t n)
 	size_t head = head_length(data, n < HTTP_HEAD_MAX ? n : HTTP_HEAD_MAX);
 	if (head == 0)
 		return n < HTTP_HEAD_MAX ? HTTP_INCOMPLETE : HTTP_TOO_LARGE;
-	struct text rest = {(const char *)data, head};
 	request->close = request->keep_alive = false;
-	if (!parse_request_line(request, take_line(&rest)))
-		return HTTP_MALFORMED;
+	const char *line = parse_request_line(request, (const char *)data);
 	unsigned hosts = 0;
-	for (struct text line = take_line(&rest); line.len > 0; line = take_line(&rest))
-		if (!parse_field(request, line, &hosts))
-			return HTTP_MALFORMED;
-	if (hosts > 1 || (hosts == 0 && request->version == HTTP_1_1))
+	while (line && *line != '\r' && *line != '\n')
+		line = parse_field(request, line, &hosts);
+	if (!line || !past_line_end(line) || hosts > 1 || (hosts == 0 && request->version == HTTP_1_1))
 		return HTTP_MALFORMED;
 	return (ssize_t)head;
 }
