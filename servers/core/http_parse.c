@@ -65,7 +65,7 @@ static size_t head_length(const uint8_t *data, size_t n)
 	return 0;
 }
 
-static int method_of(struct text method)
+static enum http_method method_of(struct text method)
 {
 	if (method.len == 3 && memcmp(method.at, "GET", 3) == 0)
 		return HTTP_GET;

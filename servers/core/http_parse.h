@@ -11,7 +11,7 @@
 enum { HTTP_HEAD_MAX = 8192 }; /* bytes of a head, its empty line included */
 
 struct http_request {
-	enum { HTTP_GET, HTTP_HEAD, HTTP_OTHER } method;
+	enum http_method { HTTP_GET, HTTP_HEAD, HTTP_OTHER } method;
 	enum { HTTP_1_0, HTTP_1_1, HTTP_UNKNOWN } version;
 	const char *path; /* into the input, without scheme, authority and query */
 	size_t path_len;
