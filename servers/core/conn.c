@@ -78,7 +78,7 @@ static void echo_feed(struct conn *conn, const uint8_t *data, size_t n)
 
 size_t conn_room(const struct conn *conn)
 {
-	if (conn->closing || conn->core->protocol == PROTOCOL_GREET)
+	if (conn->closing)
 		return BLOCK_LARGE; /* what is not kept needs no room */
 	size_t held = block_used(conn->in);
 	size_t behind = held < BLOCK_LARGE ? BLOCK_LARGE - held : 0;
