@@ -29,9 +29,9 @@ def round_trip(client: Client, protocol: str) -> None:
 def memory_bound_kib(server: Server) -> int:
     """What one connection may add: 64 KiB where the model asks for the bytes, and slack for what the first heavy use touches
     (stack, allocator). A completion model lends the kernel a ring of buffers and learns afterwards how much came: it may add
-    the ring, and once more its size, which the kernel can deliver before the model stops it. Sanitizers add red zones."""
+    the ring, and once more its size, which the kernel can deliver before the model stops it. Sanitizers add red zones and shadow."""
     kernel_chooses = "anon_inode:[io_uring]" in proc.fds(server.pid).values()
-    return (64 + 512 + (2 * RING_KIB if kernel_chooses else 0)) * (4 if server.model.sanitizer else 1)
+    return (64 + 512 + (2 * RING_KIB if kernel_chooses else 0)) * (8 if server.model.sanitizer else 1)
 
 
 def others_make_progress(server: Server, protocol: str, rounds: int = 20) -> None:
@@ -86,6 +86,57 @@ def watch_memory(model: Model, server: Server, protocol: str, reader: threading.
             waiting = others_must_wait(server, protocol)
         time.sleep(0.01)
     return peak, waiting
+
+
+@pytest.mark.speaks("echo", "http")
+def test_a_hog_does_not_starve_others(model: Model, protocol: str, serve) -> None:
+    """A client that keeps its connection full in both directions, as fast as it can, is one among others."""
+    server, over = serve(protocol), threading.Event()
+    data = NOISE[:1 << 18] if protocol == "echo" else get("/bytes/2000") * 100
+    answer = len(data) if protocol == "echo" else 100 * len(reply(body(2000)))
+    hog = server.connect()
+
+    def eat() -> None:
+        while not over.is_set():
+            hog.send(data)
+            assert len(hog.receive(answer)) == answer
+
+    eater = threading.Thread(target=eat)
+    eater.start()
+    try:
+        if model.alone:
+            waiting = others_must_wait(server, protocol)
+        else:
+            others_make_progress(server, protocol, 50)
+    finally:
+        over.set()
+        eater.join()
+    if model.alone:
+        hog.close()
+        waiting.expect(ROUND[protocol][1])
+
+
+@pytest.mark.speaks("echo", "http")
+def test_what_an_idle_connection_costs(model: Model, protocol: str, serve) -> None:
+    """Each has had its reply and waits for its next request. Where connections share the threads there are, one costs at most
+    512 bytes; where each has a thread, it costs that thread's stack, which is what `thread_per_conn` teaches."""
+    if model.sanitizer:
+        pytest.skip("red zones and shadow hide what a connection costs; the plain build tells")
+    count = 1000
+    need_descriptors(count)
+    server = serve(protocol)
+    warm = [server.connect() for _ in range(50 if not model.alone else 1)]
+    for client in warm * 10:  # touches every buffer of a ring once
+        round_trip(client, protocol)
+    if model.alone:
+        return others_must_wait(server, protocol).close()  # there is never a second one
+    memory, threads = proc.rss_kib(server.pid), proc.user_threads(server.pid)
+    for _ in range(count):
+        round_trip(server.connect(), protocol)
+    grown = proc.rss_kib(server.pid) - memory
+    own_thread = proc.user_threads(server.pid) - threads >= count
+    bound = count * (64 if own_thread else 0.5) + 256
+    assert grown <= bound, f"{count} idle connections took {grown} KiB, the bound is {bound:.0f} KiB"
 
 
 @pytest.mark.speaks("echo", "http")
@@ -212,8 +263,7 @@ def test_1100_connections_at_once(model: Model, protocol: str, serve) -> None:
             client.expect(numbered(protocol, i, turn)[1])
         if protocol == "greet":
             break  # a connection greets once
-    server.leave()
-    stats = server.stop()
+    stats = server.stop()  # with all of them still there
     assert stats["accepted"] == count
     assert stats["peak_connections"] >= (1 if model.alone else count)
 

@@ -91,14 +91,24 @@ def test_delays_pass_side_by_side_as_far_as_the_model_can(model: Model, protocol
     """One client at a time: the delays add up (this is what `blocking` teaches). P workers that sleep: ceil(N / P) rounds.
     Anything else waits for all at once, and the makespan is far below the sum."""
     count, delay_ms = (4, 150) if model.alone else (40, 300)
-    workers = ["--workers", "8"] if model.has("workers") else []
-    server = serve(protocol, "--delay", f"{delay_ms}ms", *workers)
-    at_once = 8 if workers else model.waits_at_once or count
+    server = serve(protocol, "--delay", f"{delay_ms}ms")
     took = min(makespan(server, protocol, count, delay_ms)[0] for _ in range(TRIES if not model.alone else 1))
-    rounds = math.ceil(count / at_once)
+    rounds = math.ceil(count / (model.waits_at_once or count))
     assert took >= rounds * delay_ms / 1000, f"{took:.3f} s: less than {rounds} rounds of {delay_ms} ms, some delay was early"
     if not model.alone:
         assert took < count * delay_ms / 1000 / 2, f"{took:.3f} s for {count} delays of {delay_ms} ms: one after another?"
+
+
+@pytest.mark.speaks("greet", "http")
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_cap_the_delays_at_once(model: Model, protocol: str, serve, workers: int) -> None:
+    """The ceiling of a pool: P workers that sleep D seconds each serve P / D requests a second, whatever the number of clients."""
+    if not model.has("workers"):
+        pytest.skip(f"{model.name} has no --workers")
+    count, delay_s = 3 * workers, 0.1
+    server = serve(protocol, "--delay", f"{delay_s}", "--workers", str(workers))
+    took, _ = makespan(server, protocol, count, int(delay_s * 1000))
+    assert took >= 3 * delay_s, f"{took:.3f} s for {count} delays of {delay_s} s on {workers} workers: more than {workers} at once"
 
 
 @pytest.mark.speaks("greet", "http")

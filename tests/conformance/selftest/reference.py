@@ -323,6 +323,8 @@ def main() -> None:
     loop.run()
     if options.listen:
         os.unlink(options.listen.removeprefix("unix:"))
+    if LIE == "reports-a-leak":
+        sys.stderr.write("==1==ERROR: LeakSanitizer: detected memory leaks\n")
     if LIE == "exits-1":
         sys.exit(1)
     print(json.dumps(loop.stats), flush=True)

@@ -42,6 +42,7 @@ LIARS = {
     "ignores-http-1.0": "test_reply_that_closes and 1.0",
     "works-by-the-request": "work_burns_cpu",
     "forgets-to-count": "counters_of_a_quiet_run",
+    "reports-a-leak": "before_anybody_came",
     "exits-1": "before_anybody_came",
     "ignores-sigint": "with_idle_clients and SIGINT",
     "outlives-its-parent": "dies_with_its_parent",
