@@ -85,7 +85,7 @@ endif
 
 .PHONY: asan tsan clean
 asan:  ## build everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
-	$(MAKE) all BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fno-omit-frame-pointer" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
+	$(MAKE) all $(WITH_ASAN) BUILD=$(BUILD)/asan CFLAGS="-O1 -g -fno-omit-frame-pointer" SANITIZE="-fsanitize=address,undefined -fno-sanitize-recover=all"
 
 tsan:  ## build everything under ThreadSanitizer, in build/tsan
 	$(MAKE) all BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fno-omit-frame-pointer" SANITIZE="-fsanitize=thread"
@@ -151,3 +151,53 @@ conformance-liars:  ## servers that break one rule each: does the conformance su
 
 interop: all  ## curl, nc, wrk, ab and h2load against every server
 	@INTEROP_SECONDS=5 BUILD=$(BUILD) $(PYTHON) tests/run.py interop
+
+# --- the core's own tests: unit tests under cmocka, fuzzing under clang -----------------------------------------------
+
+# Left out where libcmocka or clang is missing: plain `make` and `make bench` need neither.
+CMOCKA    := $(shell pkg-config --exists cmocka && echo yes)
+CLANG     ?= clang
+UNIT       = $(if $(CMOCKA),$(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c)))
+UNIT_PARTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit.d/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
+UNIT_WRAP  = -Wl,--wrap=block_get,--wrap=block_put,--wrap=malloc,--wrap=realloc
+FUZZERS    = $(if $(shell command -v $(CLANG)),$(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c)))
+FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=all -Iservers/core -Itests/unit
+FUZZED     = $(addprefix servers/core/,block.c conn.c greet.c http.c http_parse.c) $(addprefix tests/unit/,play.c guard.c ledger.c)
+FUZZ_SECONDS ?= 30
+WITH_ASAN += unit-programs
+TEST_PARTS += unit-programs fuzz-programs
+
+.PHONY: unit unit-programs fuzz fuzz-programs
+unit: unit-programs  ## run the unit tests of the protocol core (needs libcmocka)
+	@$(if $(UNIT),,echo "unit: pkg-config finds no cmocka; install libcmocka-dev" >&2; exit 1)
+	@failed=0; $(foreach test,$(UNIT),$(test) || failed=1;) exit $$failed
+
+unit-programs: $(UNIT)
+
+fuzz: fuzz-programs  ## fuzz the protocol core for FUZZ_SECONDS (default 30; needs clang)
+	@$(if $(FUZZERS),,echo "fuzz: no $(CLANG) here; install clang" >&2; exit 1)
+	@mkdir -p $(BUILD)/fuzz.corpus
+	@$(foreach fuzzer,$(FUZZERS),$(fuzzer) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=tests/fuzz/http.dict \
+		-artifact_prefix=$(BUILD)/fuzz.corpus/ -print_final_stats=1 $(BUILD)/fuzz.corpus tests/fuzz/corpus &&) true
+
+fuzz-programs: $(FUZZERS)
+
+$(BUILD)/tests/unit/%: $(BUILD)/tests/unit.d/%.o $(BUILD)/tests/unit.d/parts.a $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $(UNIT_WRAP) -o $@ $^ -lcmocka
+
+$(BUILD)/tests/unit.d/parts.a: $(UNIT_PARTS)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/tests/unit.d/%.o: tests/unit/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -Itests/unit -c -o $@ $<
+
+# The core is compiled anew: the fuzzer steers by the branches that it counts in there.
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(wildcard servers/core/*.h tests/unit/*.h)
+	@mkdir -p $(@D)
+	$(CLANG) $(FUZZ_FLAGS) $(UNIT_WRAP) -o $@ $< $(FUZZED)
+
+-include $(wildcard $(BUILD)/tests/unit.d/*.d)

@@ -1,0 +1,45 @@
+#include "ledger.h"
+
+#include "block.h"
+
+struct ledger ledger;
+
+// The names are the linker's: --wrap=X calls __wrap_X for X, and X under the name of __real_X.
+struct block *__real_block_get(struct blocks *blocks, size_t size);
+struct block *__wrap_block_get(struct blocks *blocks, size_t size);
+void __real_block_put(struct blocks *blocks, struct block *block);
+void __wrap_block_put(struct blocks *blocks, struct block *block);
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+struct block *__wrap_block_get(struct blocks *blocks, size_t size)
+{
+	struct block *block = __real_block_get(blocks, size);
+	ledger.held += sizeof *block + block->size;
+	if (ledger.held > ledger.most_held)
+		ledger.most_held = ledger.held;
+	return block;
+}
+
+void __wrap_block_put(struct blocks *blocks, struct block *block)
+{
+	if (block)
+		ledger.held -= sizeof *block + block->size;
+	__real_block_put(blocks, block);
+	if (ledger.eager_free)
+		blocks_free(blocks);
+}
+
+void *__wrap_malloc(size_t size)
+{
+	ledger.allocations++;
+	return __real_malloc(size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+	ledger.allocations++;
+	return __real_realloc(old, size);
+}

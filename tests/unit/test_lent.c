@@ -1,0 +1,160 @@
+/* Output is lent: it keeps its place and its bytes until conn_sent() covers it, whatever arrives meanwhile.
+ * Try: build/tests/unit/test_lent */
+#include "play.h"
+
+#include "ledger.h"
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint8_t copy[1 << 17]; /* what was lent, as it was */
+
+void play_broken(const char *promise)
+{
+	fail_msg("broken: %s", promise);
+	abort();
+}
+
+static struct span lend(const struct conn *conn)
+{
+	struct span lent = conn_output(conn);
+	assert_true(lent.len > 0 && lent.len <= sizeof copy);
+	memcpy(copy, lent.data, lent.len);
+	return lent;
+}
+
+static void assert_unmoved(const struct conn *conn, struct span lent)
+{
+	struct span now = conn_output(conn);
+	assert_ptr_equal(now.data, lent.data);
+	assert_true(now.len >= lent.len);
+	assert_memory_equal(lent.data, copy, lent.len);
+}
+
+/* Feeds pieces of random sizes until no more is wanted, then far more; the kernel is sending all the while. The
+ * kernel takes only a part: the rest stays as well. */
+static void feed_while_lent(struct conn *conn, const char *request, uint64_t seed)
+{
+	struct chooser size = {.pick = pick_random, .state = seed};
+	uint8_t bytes[20000];
+	size_t n = strlen(request), fed = 0;
+	struct span lent = lend(conn);
+	for (int beyond = 0; beyond < 40;) {
+		size_t room = conn_room(conn), some = size.pick(&size, sizeof bytes);
+		if (room == 0)
+			beyond++;
+		else if (some > room)
+			some = room;
+		for (size_t i = 0; i < some; i++)
+			bytes[i] = (uint8_t)request[(fed + i) % n];
+		fed += some;
+		conn_feed(conn, bytes, some);
+		assert_unmoved(conn, lent);
+		if (lent.len > 1 && some % 3 == 0) {
+			conn_sent(conn, lent.len / 2);
+			lent.data += lent.len / 2;
+			lent.len -= lent.len / 2;
+			memcpy(copy, lent.data, lent.len);
+			assert_unmoved(conn, lent);
+		}
+	}
+}
+
+static void in_echo(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 60; seed++) {
+		struct core core = {.protocol = PROTOCOL_ECHO};
+		struct conn conn;
+		conn_open(&conn, &core);
+		for (int turn = 0; turn < 3; turn++) {
+			conn_feed(&conn, "0123456789", 10);
+			feed_while_lent(&conn, "some bytes and more", seed);
+			while (conn_wants(&conn) & CONN_SEND)
+				conn_sent(&conn, conn_output(&conn).len);
+		}
+		conn_drop(&conn);
+		core_free(&core);
+	}
+	assert_int_equal(ledger.held, 0);
+}
+
+static void in_replies(void **state)
+{
+	(void)state;
+	static const char request[] = "GET /bytes/100 HTTP/1.1\r\nHost: x\r\n\r\n";
+	for (uint64_t seed = 1; seed < 60; seed++) {
+		struct core core = {.protocol = PROTOCOL_HTTP};
+		struct conn conn;
+		conn_open(&conn, &core);
+		conn_feed(&conn, request, sizeof request - 1);
+		feed_while_lent(&conn, request, seed);
+		conn_drop(&conn);
+		core_free(&core);
+	}
+	assert_int_equal(ledger.held, 0);
+}
+
+static void in_generated_bodies(void **state)
+{
+	(void)state;
+	static const char request[] = "GET /bytes/1073741824 HTTP/1.1\r\nHost: x\r\n\r\n";
+	for (uint64_t at = 0; at < 200; at++) {
+		struct core core = {.protocol = PROTOCOL_HTTP};
+		struct conn conn;
+		conn_open(&conn, &core);
+		conn_feed(&conn, request, sizeof request - 1);
+		while (conn.out) /* the head and what came with it */
+			conn_sent(&conn, conn_output(&conn).len);
+		conn_sent(&conn, (size_t)at + 1);
+		struct span lent = lend(&conn);
+		for (int i = 0; i < 10; i++) {
+			conn_feed(&conn, request, sizeof request - 1);
+			assert_unmoved(&conn, lent);
+		}
+		conn_drop(&conn);
+		core_free(&core);
+	}
+	assert_int_equal(ledger.held, 0);
+}
+
+/* The longest body, byte for byte. */
+static void a_body_of_one_gibibyte(void **state)
+{
+	(void)state;
+	static const char request[] = "GET /bytes/1073741824 HTTP/1.1\r\nHost: x\r\n\r\n";
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	static const char head[] =
+		"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1073741824\r\n\r\n";
+	for (size_t i = 0; i < sizeof copy; i++)
+		copy[i] = (uint8_t)letters[i % 64];
+	struct core core = {.protocol = PROTOCOL_HTTP};
+	struct conn conn;
+	conn_open(&conn, &core);
+	conn_feed(&conn, request, sizeof request - 1);
+	assert_memory_equal(conn_output(&conn).data, head, sizeof head - 1);
+	conn_sent(&conn, sizeof head - 1);
+	uint64_t sent = 0;
+	while (conn_wants(&conn) & CONN_SEND) {
+		struct span output = conn_output(&conn);
+		assert_true(output.len <= 65536);
+		assert_memory_equal(output.data, copy + sent % 64, output.len);
+		conn_sent(&conn, output.len);
+		sent += output.len;
+	}
+	assert_int_equal(sent, UINT64_C(1) << 30);
+	conn_drop(&conn);
+	core_free(&core);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(in_echo),
+		cmocka_unit_test(in_replies),
+		cmocka_unit_test(in_generated_bodies),
+		cmocka_unit_test(a_body_of_one_gibibyte),
+	};
+	return cmocka_run_group_tests_name("lent output", tests, NULL, NULL);
+}
