@@ -21,7 +21,8 @@ class Arm:
 
     name: str
     argv: tuple[str, ...]
-    sha256: str
+    sha256: str  # of `source`
+    source: str = ""  # the file whose hash is kept: the executable, or a contender's description
     thesis: str = ""
     protocols: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ def from_executable(path: Path, kind: str = "model") -> Arm:
     return Arm(
         name=path.name,
         argv=(paths.from_root(path),),
+        source=paths.from_root(path),
         sha256=file_hash(path),
         thesis=told["thesis"],
         protocols=tuple(told["protocols"]),

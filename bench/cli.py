@@ -7,12 +7,13 @@ import time
 
 from rich.console import Console
 
-from bench import demo, docs, listing, paths, prepare, reach, records, report
+from bench import adhoc, demo, docs, listing, paths, prepare, reach, records, report
 from bench.errors import BenchError
 
 EPILOG = """examples:
   python3 -m bench run quick                 all three headline experiments, under three minutes
   python3 -m bench run rates --profile full  one experiment, with blocks enough for verdicts
+  python3 -m bench try poll epoll_lt ./mine --connections 500 --size 200
   python3 -m bench resume                    finish the newest interrupted run
   python3 -m bench show                      the newest run's tables again
   python3 -m bench show RUN rates/rate=5000  the samples behind a point
@@ -38,6 +39,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, metavar="N", help="order of the plan (default: from the clock; kept in plan.json)")
     run.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     measuring(run)
+    tried = command("try", do_try, "measure any arms under any load, without a file: models, contenders, programs")
+    tried.add_argument("arms", nargs="+", metavar="ARM", help="a model, a contender's name or file, or a program that follows the contract (./mine); the first is the reference")
+    adhoc.add_options(tried)
+    tried.add_argument("--blocks", type=int, default=5, metavar="K", help="paired repetitions (default: 5)")
+    tried.add_argument("--seed", type=int, metavar="N")
+    tried.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
+    measuring(tried)
     resume = command("resume", do_resume, "finish an interrupted run, exactly as planned")
     resume.add_argument("run", nargs="?", metavar="RUN", help="default: the newest unfinished one")
     measuring(resume)
@@ -69,9 +77,16 @@ def measuring(command: argparse.ArgumentParser) -> None:
     command.add_argument("--together", action="store_true", help="run even while another bench runs here")
 
 
+def do_try(options: argparse.Namespace, console: Console) -> int:
+    return carry_out(adhoc.ready(options), options, console)
+
+
 def do_run(options: argparse.Namespace, console: Console) -> int:
+    return carry_out(prepare.from_options(options), options, console)
+
+
+def carry_out(ready: prepare.Ready, options: argparse.Namespace, console: Console) -> int:
     begun = time.monotonic()
-    ready = prepare.from_options(options)
     console.print(prepare.announce(ready), highlight=False)
     if options.dry_run:
         return 0

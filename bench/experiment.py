@@ -5,15 +5,10 @@ file, the key and what was expected there.
 """
 
 import itertools
-import json
-import tomllib
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
-import jsonschema
-
-from bench import metrics, paths
+from bench import checked, metrics, paths
 from bench.errors import UsageError
 from bench.units import nearest, parse_time_ns
 
@@ -71,30 +66,16 @@ def cell_key(cell: dict) -> str:
     return ",".join(f"{name}={value}" for name, value in cell.items())
 
 
-@cache
-def schema() -> dict:
-    return json.loads((paths.SCHEMAS / "experiment.schema.json").read_text())
-
-
 def load(path: Path) -> Experiment:
     """Reads and checks one experiment file."""
-    name = paths.shown(path)
-    try:
-        data = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        raise UsageError(f"{name}: no such experiment file") from None
-    except OSError as error:
-        raise UsageError(f"{name}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name}: not valid TOML: {error}") from None
-    check(data, name)
+    data = checked.read(path, "experiment")
+    check(data, paths.shown(path))
     profiles = {key: Profile(**value) for key, value in data.pop("profiles").items()}
     return Experiment(name=path.stem, profiles=profiles, **data)
 
 
 def check(data: dict, name: str) -> None:
-    """Raises for the first thing that is wrong in a parsed experiment."""
-    complain(data, schema(), name)
+    """Raises for what the schema cannot see: names of metrics, the grid's options, what an open loop needs."""
     for metric in data["metrics"]:
         if metric not in metrics.METRICS:
             raise UsageError(f"{name}: metrics: unknown metric {metric!r}{nearest(metric, metrics.METRICS)}")
@@ -111,28 +92,8 @@ def check(data: dict, name: str) -> None:
 
 def check_grid(data: dict, profile: dict, where: str) -> None:
     """A grid's options are load options, and its values what these may be."""
-    load_schema = {**schema()["$defs"]["load"], "$defs": schema()["$defs"]}
+    defs = checked.schema("experiment")["$defs"]
+    load_schema = {**defs["load"], "$defs": defs}
     for option, values in profile["grid"].items():
         for value in values:
-            complain({option: value}, load_schema, where)
-
-
-def complain(data: dict, rules: dict, where: str) -> None:
-    """Raises a UsageError for the outermost violation, in words: where, which key, what was expected."""
-    errors = sorted(jsonschema.Draft202012Validator(rules).iter_errors(data), key=lambda e: (len(e.path), [str(p) for p in e.path]))
-    if not errors:
-        return
-    error = errors[0]
-    key = ".".join(str(part) for part in error.absolute_path)
-    at = f"{where}: {key}: " if key else f"{where}: "
-    if error.validator == "additionalProperties":
-        known = error.schema["properties"]
-        wrong = next(name for name in error.instance if name not in known)
-        raise UsageError(f"{at}unknown key {wrong!r}{nearest(wrong, known)}")
-    if error.validator == "required":
-        missing = next(name for name in error.validator_value if name not in error.instance)
-        described = error.schema["properties"][missing]
-        expected = described.get("description") or rules["$defs"][described["$ref"].rsplit("/", 1)[1]]["description"]
-        raise UsageError(f"{at}missing key {missing!r}: expected {expected}")
-    expected = error.schema.get("description", error.message)
-    raise UsageError(f"{at}expected {expected}, got {json.dumps(error.instance)}")
+            checked.complain({option: value}, load_schema, where)

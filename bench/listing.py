@@ -5,15 +5,15 @@ from pathlib import Path
 
 from rich.table import Table
 
-from bench import arms, experiment, metrics, paths, records
+from bench import arms, contenders, experiment, metrics, paths, records
 from bench.plan import expected_s, make
 from bench.units import format_seconds
 
-KINDS = ("models", "experiments", "metrics", "runs")
+KINDS = ("models", "contenders", "experiments", "metrics", "runs")
 
 
 def table(kind: str, results: Path) -> Table:
-    columns, rows = {"models": models, "experiments": experiments, "metrics": metric_rows}.get(kind, lambda: runs(results))()
+    columns, rows = {"models": models, "contenders": contender_rows, "experiments": experiments, "metrics": metric_rows}.get(kind, lambda: runs(results))()
     out = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         out.add_column(column, overflow="fold")
@@ -23,11 +23,19 @@ def table(kind: str, results: Path) -> Table:
 
 
 def models() -> tuple[list[str], list[list[str]]]:
+    return ["model", "protocols", "clients at once", "how it waits"], arm_rows(arms.models())
+
+
+def contender_rows() -> tuple[list[str], list[list[str]]]:
+    return ["contender", "protocols", "clients at once", "how it waits"], arm_rows(list(map(contenders.load, contenders.files())))
+
+
+def arm_rows(found: list[arms.Arm]) -> list[list[str]]:
     rows = []
-    for arm in arms.models():
+    for arm in found:
         at_once = "as many as descriptors allow" if arm.clients_at_once is None else str(arm.clients_at_once)
         rows.append([arm.name, ", ".join(arm.protocols), at_once, arm.thesis])
-    return ["model", "protocols", "clients at once", "how it waits"], rows
+    return rows
 
 
 def experiment_files() -> list[Path]:

@@ -5,18 +5,18 @@ returns a failed record with their last words, and the run goes on.
 """
 
 import json
-import signal
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from subprocess import SubprocessError
 
-from bench import host, records
+from bench import host, records, serve
 from bench.arms import Arm
 from bench.placement import Placement
 from bench.plan import Sample
+from bench.serve import Failed, Unavailable, how_ended, wait_ready
 from bench.units import format_cpus, parse_time_ns
 
-READY_WITHIN_S = 10.0
 SLACK_S = 20.0  # what the load generator may take beyond its windows: connecting thousands, draining
 
 
@@ -30,17 +30,6 @@ class Bed:
     stop: host.Stop | None = None
     loops_per_us: int | None = None
     seed: int = 1
-
-
-CANNOT_RUN_HERE = 77  # the contract's status for a host that lacks what a model needs
-
-
-class Failed(Exception):
-    """This sample failed; the words say how."""
-
-
-class Unavailable(Exception):
-    """The server says that this host cannot run it; its line says why."""
 
 
 def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
@@ -60,12 +49,17 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
         "last_words": None,
         "options": sample.options,
         "placement": bed.placement.as_record(),
-        "server": {"argv": server_argv(sample, arm, bed)},
+        "server": {},
         "load": None,
     }
-    server = host.Child(record["server"]["argv"], bed.placement.server, bed.undertaker)
+    launch = serve.launch(arm, sample.options["protocol"], sample.server, bed.loops_per_us)
+    record["server"]["argv"] = launch.argv
     try:
-        run_window(record, server, sample, bed)
+        server = host.Child(launch.argv, bed.placement.server, bed.undertaker)
+    except (OSError, SubprocessError) as error:
+        return record | {"why": f"the server could not be started: {error}", "elapsed_ns": time.monotonic_ns() - begun}
+    try:
+        run_window(record, server, launch.port, arm, sample, bed)
         record["status"] = "ok" if record["load"].get("valid", True) else "invalid"
         record["why"] = None if record["status"] == "ok" else "; ".join(map(str, record["load"].get("reasons", [])))
     except Unavailable as reason:
@@ -80,12 +74,13 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
     return record
 
 
-def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> None:
-    """Start, load, stop; fills the record as it goes."""
+def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sample: Sample, bed: Bed) -> None:
+    """Ready, load, stop; fills the record as it goes."""
     begun = time.monotonic_ns()
-    target = wait_ready(server, bed.stop)
-    record["server"] |= {"pid": server.pid, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)}
-    argv = loadgen_argv(sample, target, server.pid, bed)
+    target = wait_ready(server, bed.stop) if port is None else serve.wait_listening(server, port, arm.contender.get("ready_line"), bed.stop)
+    pids = serve.group_of(server.pid)
+    record["server"] |= {"pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)}
+    argv = loadgen_argv(sample, target, pids, bed)
     record["loadgen"] = {"argv": argv}
     loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
     try:
@@ -94,28 +89,11 @@ def run_window(record: dict, server: host.Child, sample: Sample, bed: Bed) -> No
     finally:
         loadgen.close()
     stopped = server.stop()
-    record["server"]["report"] = counters(server)
+    record["server"]["report"] = serve.counters(server)
     if not stopped:
         raise Failed("the server did not end within 5 s of SIGTERM and was killed")
-    if server.status != 0:
+    if server.status != 0 and not arm.contender:  # what others return on SIGTERM is their affair
         raise Failed(f"after SIGTERM the server {how_ended(server.status)}")
-
-
-def wait_ready(server: host.Child, stop: host.Stop | None = None) -> str:
-    """The address in the server's READY line, as the load generator's --target."""
-    line = host.wait_for_line(server, "READY ", READY_WITHIN_S, stop)
-    if line is None and server.status == CANNOT_RUN_HERE:
-        raise Unavailable(server.last_words() or "cannot run here, and does not say why")
-    if line is None and server.status is not None:
-        raise Failed(f"the server {how_ended(server.status)} before READY")
-    if line is None:
-        raise Failed(f"the server printed no READY line within {READY_WITHIN_S:.0f} s")
-    key, _, value = line.removeprefix("READY ").partition("=")
-    if key == "port" and value.isdigit():
-        return f"127.0.0.1:{value}"
-    if key == "unix" and value:
-        return f"unix:{value}"
-    raise Failed(f"the server's first line is not what the contract asks for: {line!r}")
 
 
 def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.Stop | None) -> dict:
@@ -139,21 +117,6 @@ def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.St
     return told
 
 
-def how_ended(status: int) -> str:
-    if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
-    return f"ended with status {status}"
-
-
-def counters(server: host.Child) -> dict | None:
-    """The JSON line that a contract server prints on SIGTERM."""
-    lines = [line for line in server.stdout().splitlines() if line.startswith("{")]
-    try:
-        return json.loads(lines[-1])
-    except (IndexError, ValueError):
-        return None
-
-
 def usage_of(server: host.Child) -> dict:
     """What the kernel charged the whole process, from start to end; wait4(2)."""
     usage = server.usage
@@ -170,19 +133,11 @@ def usage_of(server: host.Child) -> dict:
     }
 
 
-def server_argv(sample: Sample, arm: Arm, bed: Bed) -> list[str]:
-    argv = [*arm.argv, "--port", "0", "--protocol", sample.options["protocol"]]
-    for name, value in sample.server.items():
-        option = "--" + name.replace("_", "-")
-        argv += [option] if value is True else [] if value is False else [option, str(value)]
-    if bed.loops_per_us and sample.options["protocol"] == "http" and "loops-per-us" in arm.options:
-        argv += ["--loops-per-us", str(bed.loops_per_us)]
-    return argv
-
-
-def loadgen_argv(sample: Sample, target: str, server_pid: int, bed: Bed) -> list[str]:
+def loadgen_argv(sample: Sample, target: str, pids: list[int], bed: Bed) -> list[str]:
     argv = [bed.loadgen, "--target", target]
     for name, value in sample.options.items():
         argv += ["--" + name, str(value)]
     argv += ["--cpus", format_cpus(bed.placement.client), "--seed", str(bed.seed + sample.block)]
-    return argv + ["--watch", str(server_pid), "--json", "-"]
+    for pid in pids:
+        argv += ["--watch", str(pid)]
+    return argv + ["--json", "-"]

@@ -34,11 +34,11 @@ def requests(record: dict) -> int | None:
 
 
 def server_cpu_ns(record: dict) -> float | None:
-    """The server's process clock over exactly the measured window, read by the load generator."""
-    for watched in dig(record, "load", "watch") or []:
-        if watched.get("pid") == dig(record, "server", "pid"):
-            return watched.get("cpu_ns")
-    return None
+    """The server's process clocks over exactly the measured window, read by the load generator; None if one is missing."""
+    pids = dig(record, "server", "pids") or []
+    clocks = {watched.get("pid"): watched.get("cpu_ns") for watched in dig(record, "load", "watch") or []}
+    used = [clocks.get(pid) for pid in pids]
+    return None if not used or None in used else sum(used)
 
 
 def busy_ns(record: dict, side: str) -> float | None:

@@ -6,10 +6,11 @@ import os
 import resource
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import arms, env, experiment, listing, paths, plan, records
+from bench import arms, contenders, env, experiment, listing, paths, plan, records
 from bench.errors import BenchError, UsageError
 from bench.experiment import Experiment
 from bench.placement import Placement, place
@@ -33,10 +34,14 @@ def from_options(options: argparse.Namespace) -> Ready:
     experiments, profile, label = chosen(options.what, options.profile)
     if options.blocks is not None and options.blocks < 1:
         raise UsageError(f"--blocks: expected 1 or more, got {options.blocks}")
+    return of_experiments(experiments, profile, label, options, lambda e: arms_of(e, options.models))
+
+
+def of_experiments(experiments: list[Experiment], profile: str, label: str, options: argparse.Namespace, arms_for: Callable) -> Ready:
     placement = place(server=options.server_cpus, client=options.client_cpus)
     made = plan.make(
         experiments,
-        {e.name: arms_of(e, options.models) for e in experiments},
+        {e.name: arms_for(e) for e in experiments},
         ceiling_arms(experiments),
         profile,
         int(time.time()) if options.seed is None else options.seed,
@@ -78,10 +83,10 @@ def path_of(name: str) -> Path:
 
 def arms_of(e: Experiment, only: str | None) -> list[arms.Arm]:
     """The experiment's arms, or of these the ones that --models names."""
-    wanted = e.arms.get("models", "all")
     if only:
-        wanted = [name.strip() for name in only.split(",") if name.strip()]
-    found = arms.models(wanted)
+        found = [contenders.find(name.strip()) for name in only.split(",") if name.strip()]
+    else:
+        found = arms.models(e.arms.get("models", "all")) + [contenders.find(name) for name in e.arms.get("contenders", [])]
     if e.reference and e.reference not in [arm.name for arm in found]:
         found += arms.models([e.reference])  # without it nothing could be compared
     return found
@@ -148,7 +153,7 @@ def unfinished(results: Path, name: str | None) -> Path:
 def take_up(folder: Path, options: argparse.Namespace) -> Ready:
     """The plan of an interrupted run, refused when what it would measure has changed since."""
     found = Plan.from_record(records.read_json(folder / "plan.json"))
-    for what in [{"name": name, "path": arm["argv"][0], "sha256": arm["sha256"]} for name, arm in found.arms.items()] + [
+    for what in [{"name": name, "path": arm["source"], "sha256": arm["sha256"]} for name, arm in found.arms.items()] + [
         {"name": "the load generator", **found.tools["loadgen"]}
     ]:
         path = paths.ROOT / what["path"]

@@ -19,7 +19,7 @@ from bench.units import nearest
 def run_and_show(ready: Ready, folder: Path, options: argparse.Namespace, console: Console, begun: float) -> int:
     """Carries the plan out and shows the result; the exit code says whether every sample was good."""
     tools = ready.plan.tools
-    bed = Bed(tools["loadgen"]["path"], ready.placement, None, tools["calibrate"]["loops_per_us"], ready.plan.seed)
+    bed = Bed(tools["loadgen"]["path"], ready.placement, loops_per_us=tools["calibrate"]["loops_per_us"], seed=ready.plan.seed)
     with runner.alone(options.together):
         runner.carry_out(ready.plan, folder, bed, progress.choose(console))
     summary = show(folder, console, derive.write(folder))

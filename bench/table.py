@@ -50,57 +50,77 @@ def why_empty(found: dict | None) -> str:
     return next((status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), "no value")
 
 
-def of_metric(summary: dict, name: str, metric: str) -> Table:
-    experiment, about = summary["experiments"][name], summary["metrics"][metric]
-    table = Table(
-        title=Text(f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"),
-        title_justify="left",
-        title_style="bold",
-        header_style="bold",
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
+def blank_table(columns: list[str]) -> Table:
+    """A model column, then pairs of a right-aligned value and what stands beside it."""
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
-    for cell in experiment["cells"]:
-        table.add_column(f"  {experiment['x']} {cell['params'][experiment['x']]}", justify="right", no_wrap=True)
+    for heading in columns:
+        table.add_column(f"  {heading}", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
-    for arm in sorted({arm for cell in experiment["cells"] for arm in [*cell["arms"], *cell["left_out"]]}, key=sort_key):
+    return table
+
+
+def all_arms(experiment: dict) -> list[str]:
+    return sorted({arm for cell in experiment["cells"] for arm in [*cell["arms"], *cell["left_out"]]}, key=sort_key)
+
+
+def of_metric(experiment: dict, metric: str) -> Table:
+    """One metric: an arm per row, a cell per column."""
+    table = blank_table([f"{experiment['x']} {cell['params'][experiment['x']]}" for cell in experiment["cells"]])
+    for arm in all_arms(experiment):
         texts = [cell_texts(c["arms"].get(arm), c["left_out"].get(arm), metric) for c in experiment["cells"]]
         table.add_row(arm, *(text for pair in texts for text in pair))
     return table
 
 
-def notes(summary: dict, name: str, metric: str) -> list[str]:
+def of_cell(summary: dict, experiment: dict) -> Table:
+    """An experiment of one cell: an arm per row, a metric per column."""
+    cell = experiment["cells"][0]
+    table = blank_table([f"{metric.removesuffix('_us').removesuffix('_rps')} [{summary['metrics'][metric]['unit']}]".replace("[", "\\[") for metric in experiment["metrics"]])
+    for arm in all_arms(experiment):
+        texts = [cell_texts(cell["arms"].get(arm), cell["left_out"].get(arm), metric) for metric in experiment["metrics"]]
+        table.add_row(arm, *(text for pair in texts for text in pair))
+    return table
+
+
+def notes(experiment: dict, metrics: list[str]) -> list[str]:
     """What a reader must know to read the table right."""
-    experiment = summary["experiments"][name]
-    lines = [f"medians over {experiment['blocks']} block{'s' * (experiment['blocks'] != 1)}, a fresh server process in each; × is the paired ratio to {experiment['reference']}"]
-    verdicts = {r["verdict"] for c in experiment["cells"] for a in c["arms"].values() for r in [a.get("ratios", {}).get(metric)] if r}
-    lines.append(LEGENDS["quick" if verdicts <= {"leans ahead", "leans behind", "level"} else "full"])
-    if metric == "throughput_rps":
+    lines = [f"medians over {experiment['blocks']} block{'s' * (experiment['blocks'] != 1)}, a fresh server process in each"]
+    found = [a for cell in experiment["cells"] for a in cell["arms"].values()]
+    verdicts = {a["ratios"][m]["verdict"] for a in found for m in metrics if m in a.get("ratios", {})}
+    if verdicts:
+        lines[0] += f"; × is the paired ratio to {experiment['reference']}"
+        lines.append(LEGENDS["quick" if verdicts <= {"leans ahead", "leans behind", "level"} else "full"])
+    if "throughput_rps" in metrics:
         lines.append("° the server's CPU was not the limit: no capacity is claimed")
         if experiment["ceiling"]:
             lines.append(f"the client's ceiling in this run is {number(experiment['ceiling']['median'])} requests/s (against {experiment['ceiling']['arm']})")
     reasons = {(arm, why) for cell in experiment["cells"] for arm, why in cell["left_out"].items()}
     lines += [f"– {arm} {why}" for arm, why in sorted(reasons)]
-    failures = {(why_empty(found), arm, found["why"]) for cell in experiment["cells"] for arm, found in cell["arms"].items() if found["why"]}
-    lines += [f"{word}: {arm}: {why}" for word, arm, why in sorted(failures)]
-    return lines
+    failures = {(why_empty(a), arm, a["why"]) for cell in experiment["cells"] for arm, a in cell["arms"].items() if a["why"]}
+    return lines + [f"{word}: {arm}: {why}" for word, arm, why in sorted(failures)]
 
 
 def show(console: Console, summary: dict) -> None:
-    """Every experiment's leading metrics, as tables with their notes."""
+    """Every experiment's leading metric and its tail latency, as tables with their notes."""
     for name, experiment in summary["experiments"].items():
         if not experiment["arms"]:
             console.print(f"{name}: nothing measured", style="red")
-            continue
-        latency = next((m for m in experiment["metrics"] if m == "p99_us"), None)
-        for metric in dict.fromkeys([experiment["metrics"][0], latency]):
-            if metric:
-                console.print(of_metric(summary, name, metric))
-                for line in notes(summary, name, metric):
-                    console.print(f"  {line}", style="dim", highlight=False)
-                console.print()
+        elif len(experiment["cells"]) == 1:
+            print_one(console, experiment["title"], of_cell(summary, experiment), notes(experiment, experiment["metrics"]))
+        else:
+            for metric in dict.fromkeys([experiment["metrics"][0], *(m for m in experiment["metrics"] if m == "p99_us")]):
+                about = summary["metrics"][metric]
+                title = f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"
+                print_one(console, title, of_metric(experiment, metric), notes(experiment, [metric]))
+
+
+def print_one(console: Console, title: str, table: Table, lines: list[str]) -> None:
+    console.print(Text(title, style="bold"))
+    console.print(table)
+    for line in lines:
+        console.print(Text(f"  {line}", style="dim"))
+    console.print()
 
 
 def closing(summary: dict, seconds: float) -> str:

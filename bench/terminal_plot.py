@@ -28,7 +28,7 @@ def draw(summary: dict, name: str, width: int = 100, height: int = 20) -> str | 
     about = summary["metrics"][metric]
     drawn = {**experiment, "arms": [arm for arm in experiment["arms"] if medians(experiment, arm, metric)]}
     xs = [cell["params"][experiment["x"]] for cell in experiment["cells"]]
-    if not shutil.which("gnuplot") or not drawn["arms"] or not all(isinstance(x, int) for x in xs):
+    if not shutil.which("gnuplot") or not drawn["arms"] or len(xs) < 2 or not all(isinstance(x, int) for x in xs):
         return None
     values = [median for arm in drawn["arms"] for _, median in medians(experiment, arm, metric)]
     low, high = min(values), max(values)

@@ -69,7 +69,7 @@ class House:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "BUILD": str(self.build), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
-    def bench(self, *words: str, timeout: float = 60) -> subprocess.CompletedProcess:
+    def bench(self, *words: str, timeout: float = 180) -> subprocess.CompletedProcess:
         return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, cwd=self.folder, env=self.environment())
 
     def start(self, *words: str) -> subprocess.Popen:

@@ -104,7 +104,7 @@ def limit_of(server_ns: float, client_ns: float, wait: str = "block", bound: str
         "watch": [{"pid": 7, "cpu_ns": server_ns}],
         "host": {"window_ns": 1e9, "cpus": [{"cpu": 1, "idle_ns": 5e8}]},
     }
-    return metrics.limit({"load": load, "server": {"pid": 7}, "options": {"wait": wait}, "placement": {"server": [1]}})
+    return metrics.limit({"load": load, "server": {"pids": [7]}, "options": {"wait": wait}, "placement": {"server": [1]}})
 
 
 def test_capacity_is_claimed_only_of_a_full_server_with_a_free_client() -> None:

@@ -36,7 +36,7 @@ def processes_of(house: House) -> list[str]:
     return found
 
 
-def wait_until(condition, seconds: float = 10.0) -> bool:
+def wait_until(condition, seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -63,14 +63,14 @@ def test_every_sample_has_a_fresh_server_on_the_servers_cpus(house: House) -> No
     house.servers("epoll_lt")
     house.bench("run", house.experiment(blocks=3), "--no-figures")
     found = list(outcomes(house.run_folder()).values())
-    assert len({record["server"]["pid"] for record in found}) == len(found) == 6
+    assert len({record["server"]["pids"][0] for record in found}) == len(found) == 6
     for record in found:
         assert record["placement"]["server"] and record["server"]["exit"] == 0
         assert record["server"]["report"]["requests"] == 7, "the counters of the server's last line"
 
 
 FAILURES = {
-    "dies_early": ("ended with status 1 before READY", "a fake reason"),
+    "dies_early": ("ended with status 1 before it was ready", "a fake reason"),
     "dies_under_load": ("killed by SIGABRT under load", "assertion failed: owed > 0"),
     "odd_ready": ("not what the contract asks for: 'READY who knows'", None),
     "garbles": ("ended with status 0 without JSON", None),
@@ -133,7 +133,7 @@ def test_signal_ends_the_run_cleanly_and_tells_how_to_go_on(house: House, number
     running = house.start("run", house.experiment(duration="100ms", blocks=20), "--no-figures")
     assert running.stdout and wait_until(lambda: house.results.is_dir() and outcomes(house.run_folder()))
     running.send_signal(number)
-    _, said = running.communicate(timeout=10)
+    _, said = running.communicate(timeout=60)
     assert running.returncode == code
     assert f"bench resume {house.run_folder()}" in said.replace("results/", f"{house.results}/") and said.count("\n") == 1
     assert processes_of(house) == []

@@ -1,0 +1,65 @@
+"""`python3 -m bench try`: an experiment of one cell, made from the command line instead of a file."""
+
+import argparse
+
+from bench import checked, contenders, prepare
+from bench.experiment import Experiment, Profile
+from bench.units import parse_time_ns
+
+METRICS = ["server_cpu_us_per_req", "throughput_rps", "p50_us", "p99_us"]
+DEFAULTS = {"protocol": "echo", "connections": 50}
+
+
+def load_options() -> dict[str, dict]:
+    """The load options of experiment files: what a file may say, the command line may say too."""
+    return checked.schema("experiment")["$defs"]["load"]["properties"]
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("load", "as in experiment files; --rate makes it an open loop")
+    for name, rules in load_options().items():
+        group.add_argument(f"--{name}", metavar="X", type=parsed(rules), help=described(rules))
+    group.add_argument("--warmup", default="300ms", metavar="TIME", help="before the window (default: 300ms)")
+    group.add_argument("--duration", default="1s", metavar="TIME", help="the measured window (default: 1s)")
+
+
+def is_number(rules: dict) -> bool:
+    return rules.get("$ref", "").rsplit("/", 1)[-1] in ("count", "positive")
+
+
+def parsed(rules: dict) -> type:
+    return int if is_number(rules) else str
+
+
+def described(rules: dict) -> str:
+    return rules.get("description") or checked.schema("experiment")["$defs"][rules["$ref"].rsplit("/", 1)[1]]["description"]
+
+
+def ready(options: argparse.Namespace) -> prepare.Ready:
+    """The plan of an ad hoc comparison."""
+    given = {name: getattr(options, name) for name in load_options() if getattr(options, name) is not None}
+    load = {**DEFAULTS, **({"mode": "open", "arrival": "poisson", "wait": "spin"} if "rate" in given else {"mode": "closed"}), **given}
+    timing = {"warmup": options.warmup, "duration": options.duration}
+    rules = checked.schema("experiment")["$defs"]
+    checked.complain(load, {**rules["load"], "$defs": rules}, "try")
+    for name, value in timing.items():
+        checked.complain({name: value}, {"properties": {name: rules["time"]}}, "try")
+        parse_time_ns(value)
+    found = list({arm.name: arm for arm in map(contenders.find, options.arms)}.values())
+    x = "rate" if "rate" in load else "connections"
+    profile = Profile(options.blocks, options.warmup, options.duration, {x: [load[x]]})
+    shown = ", ".join(f"{name} {value}" for name, value in load.items() if name not in ("mode", "arrival", "wait"))
+    experiment = Experiment(
+        name="try",
+        title=f"{', '.join(arm.name for arm in found)} under {shown}",
+        question="Which of these is cheaper under this load?",
+        x=x,
+        metrics=METRICS,
+        load=load,
+        profiles={"quick": profile},
+        arms={"reference": found[0].name},
+    )
+    options.no_figures = True  # one cell is a table, not a curve
+    return prepare.of_experiments([experiment], "quick", "try", options, lambda _: found)
+
+
