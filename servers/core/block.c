@@ -48,6 +48,20 @@ static void list_free(struct block *block)
 	}
 }
 
+static void list_trim(struct block **list, size_t keep)
+{
+	while (*list && keep-- > 0)
+		list = &(*list)->next;
+	list_free(*list);
+	*list = NULL;
+}
+
+void blocks_trim(struct blocks *blocks, size_t keep)
+{
+	list_trim(&blocks->small, keep);
+	list_trim(&blocks->large, keep);
+}
+
 void blocks_free(struct blocks *blocks)
 {
 	list_free(blocks->small);

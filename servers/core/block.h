@@ -34,6 +34,9 @@ struct block *block_get(struct blocks *, size_t size);
 /* Gives a block back; NULL is allowed. */
 void block_put(struct blocks *, struct block *);
 
+/* Frees all spare blocks but the first `keep` of each size. */
+void blocks_trim(struct blocks *, size_t keep);
+
 /* Frees what the list holds; blocks still lent out are not touched. */
 void blocks_free(struct blocks *);
 

@@ -12,6 +12,12 @@ void conn_open(struct conn *conn, struct core *core)
 	*conn = (struct conn){.core = core};
 }
 
+void conn_move(struct conn *conn, struct core *core)
+{
+	conn->core = core;
+	blocks_trim(&core->blocks, 2);
+}
+
 static bool owes(const struct conn *conn)
 {
 	return block_used(conn->out) > 0 || conn->body_at < conn->body_end;

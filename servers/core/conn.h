@@ -60,6 +60,11 @@ struct conn { /* at most 128 bytes; blocks only while it owes, or half-has, a re
 
 void conn_open(struct conn *, struct core *);
 
+/* Goes on with the core of another thread, of the same options. The blocks it holds will be given back there,
+ * so there all spare ones are freed but the two of each size that one connection can use: or they would pile
+ * up. */
+void conn_move(struct conn *, struct core *);
+
 /* How many bytes to ask the kernel for, so that the connection stays within 64 KiB. 0: it wants no RECV now.
  */
 size_t conn_room(const struct conn *);
