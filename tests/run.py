@@ -57,14 +57,14 @@ def show_failures(outcome, log: Path) -> None:
 
 
 def run_all(suites: list, reports: Path):
-    from runner.execute import execute, say
+    from runner.execute import execute, report_directory, say
     from runner.junit import Outcome
     total = Outcome()
     for suite in suites:
         outcome, took_s = execute(suite, reports)
         say(f"{suite.name}: {outcome} in {took_s:.0f} s")
         if outcome.failed:
-            show_failures(outcome, reports / "-".join(suite.name.replace("/", " ").split()) / "log")
+            show_failures(outcome, report_directory(suite, reports) / "log")
         total.add(outcome)
     return total
 

@@ -66,9 +66,13 @@ def verdict(suite: Suite, code: int, trouble: str, reports: Path, log: Path) -> 
     return outcome
 
 
+def report_directory(suite: Suite, directory: Path) -> Path:
+    return directory / re.sub(r"\W+", "-", suite.name)
+
+
 def execute(suite: Suite, directory: Path) -> tuple[junit.Outcome, float]:
     """Run a suite in a directory of its own; returns its outcome and how long it took."""
-    reports = directory / re.sub(r"\W+", "-", suite.name)
+    reports = report_directory(suite, directory)
     reports.mkdir(parents=True, exist_ok=True)
     for old in reports.glob("*"):  # cmocka does not overwrite a report, and an old one would be counted again
         old.unlink()

@@ -46,13 +46,19 @@ def pytest(name: str, directory: str, *args: str, parallel: bool = True, **kwarg
     return Suite(name, (sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", *workers, *args, str(ROOT / directory)), **kwargs)
 
 
+def not_built(name: str, directory: Path) -> Suite:
+    return Suite(name, (), missing=f"there are sources, but no program in {directory}: `make test` builds them")
+
+
 def unit(build: Path) -> list[Suite]:
     """cmocka programs, plain and under AddressSanitizer."""
     found = []
     for title, base in (("", build), (" asan", build / "asan")):
         for folder in ("unit", "loadgen"):
-            for program in executables(base / "tests" / folder):
-                found.append(Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120))
+            programs = executables(base / "tests" / folder)
+            found += [Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120) for program in programs]
+            if not programs and list((ROOT / "tests" / folder).glob("test_*.c")):
+                found.append(not_built(f"unit{title} {folder}", base / "tests" / folder))
     return found
 
 
@@ -65,6 +71,8 @@ def fuzz(build: Path) -> list[Suite]:
         scratch.mkdir(parents=True, exist_ok=True)
         args = (f"-max_total_time={FUZZ_SECONDS}", f"-artifact_prefix={scratch}/", str(scratch), *map(str, corpus))
         found.append(Suite(f"fuzz {program.name}", (str(program), *args), SANITIZER_ENV, limit_s=120, one_case=True))
+    if not found and list((ROOT / "tests" / "fuzz").glob("*.c")):
+        found.append(not_built("fuzz", build / "fuzz"))
     return found
 
 
@@ -87,6 +95,7 @@ def loadgen(build: Path) -> list[Suite]:
 
 def every(build: Path) -> list[Suite]:
     return [
+        pytest("runner", "tests/runner", parallel=False),
         *unit(build),
         *fuzz(build),
         pytest("bench", "tests/bench"),
