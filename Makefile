@@ -127,8 +127,8 @@ print-flags:  # what env.json records of the build
 
 # --- testing (tests/run.py --help says more; reports and logs stay in $(BUILD)/test-reports) --------------------------
 
-# What the suites run, built before the first of them starts.
-TEST_PARTS = all asan tsan
+# What the suites run, built before the first of them starts; other blocks add to it.
+TEST_PARTS += all asan tsan
 RUN_TESTS  = @BUILD=$(BUILD) $(PYTHON) tests/run.py
 
 .PHONY: test conformance conformance-asan conformance-tsan conformance-liars interop
@@ -178,7 +178,7 @@ unit-programs: $(UNIT)
 fuzz: fuzz-programs  ## fuzz the protocol core for FUZZ_SECONDS (default 30; needs clang)
 	@$(if $(FUZZERS),,echo "fuzz: no $(CLANG) here; install clang" >&2; exit 1)
 	@mkdir -p $(BUILD)/fuzz.corpus
-	@$(foreach fuzzer,$(FUZZERS),$(fuzzer) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -dict=tests/fuzz/http.dict \
+	@$(foreach fuzzer,$(FUZZERS),$(fuzzer) -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -dict=tests/fuzz/http.dict \
 		-artifact_prefix=$(BUILD)/fuzz.corpus/ -print_final_stats=1 $(BUILD)/fuzz.corpus tests/fuzz/corpus &&) true
 
 fuzz-programs: $(FUZZERS)
