@@ -69,7 +69,8 @@ def fuzz(build: Path) -> list[Suite]:
         corpus = sorted(p for p in (ROOT / "tests" / "fuzz").glob("**/") if p.name in ("corpus", "seeds", program.name) and p.is_dir())
         scratch = build / "fuzz.corpus" / program.name  # first: what is found new goes there, not into the seeds
         scratch.mkdir(parents=True, exist_ok=True)
-        args = (f"-max_total_time={FUZZ_SECONDS}", f"-artifact_prefix={scratch}/", str(scratch), *map(str, corpus))
+        words = [f"-dict={path}" for path in sorted((ROOT / "tests" / "fuzz").glob("*.dict"))[:1]]
+        args = (f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", f"-artifact_prefix={scratch}/", *words, str(scratch), *map(str, corpus))
         found.append(Suite(f"fuzz {program.name}", (str(program), *args), SANITIZER_ENV, limit_s=120, one_case=True))
     if not found and list((ROOT / "tests" / "fuzz").glob("*.c")):
         found.append(not_built("fuzz", build / "fuzz"))
