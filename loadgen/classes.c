@@ -1,5 +1,6 @@
 #include "classes.h"
 
+#include <assert.h>
 #include <errno.h>
 
 const char *const class_names[CLASS_COUNT] = {
@@ -32,7 +33,7 @@ enum class class_of_connect_errno(int error) {
 		case ECONNRESET : case EPIPE : return CLASS_RESET;
 		default : /* refused, unreachable, no such socket file; EAGAIN: a Unix listener whose queue is
 			     full */
-				  return CLASS_CONNECT_REFUSED;
+			return CLASS_CONNECT_REFUSED;
 	}
 }
 
@@ -41,4 +42,22 @@ enum class class_of_io_errno(int error) {
 		case ECONNRESET : case EPIPE : return CLASS_RESET; case ETIMEDOUT : return CLASS_TIMEOUT;
 		default : return CLASS_SEND;
 	}
+}
+
+enum class class_of_verdict(enum verdict verdict) {
+	static const enum class classes[] =
+		{
+			[VERDICT_OK] = CLASS_OK,
+			[VERDICT_MISMATCH] = CLASS_MISMATCH,
+			[VERDICT_ORDER] = CLASS_ORDER,
+			[VERDICT_FOREIGN] = CLASS_FOREIGN,
+			[VERDICT_STATUS] = CLASS_STATUS,
+			[VERDICT_SHORT] = CLASS_SHORT,
+			[VERDICT_LONG] = CLASS_LONG,
+			[VERDICT_DUPLICATE] = CLASS_DUPLICATE,
+			[VERDICT_MALFORMED] = CLASS_MISMATCH,
+		};
+
+	assert(verdict != VERDICT_MORE);
+	return classes[verdict];
 }

@@ -2,7 +2,7 @@
 #ifndef LOADGEN_CLASSES_H
 #define LOADGEN_CLASSES_H
 
-#include <stdint.h>
+#include "proto.h"
 
 enum class {
 	CLASS_OK,
@@ -35,5 +35,8 @@ extern const char *const class_names[CLASS_COUNT];
 /* The class of a request whose connect, or whose open connection, failed with this errno. */
 enum class class_of_connect_errno(int error);
 enum class class_of_io_errno(int error);
+
+/* The class of a complete reply. */
+enum class class_of_verdict(enum verdict verdict);
 
 #endif

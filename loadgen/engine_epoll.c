@@ -17,6 +17,7 @@ enum { BATCH = 256 };
 struct epoll_engine {
 	int fd;
 	struct epoll_event events[BATCH];
+	uint8_t outbox[SCRATCH_BYTES], inbox[SCRATCH_BYTES];
 };
 
 static int ep_init(struct worker *w)
@@ -45,7 +46,7 @@ static int ep_open(struct worker *w, struct conn *c)
 	uint64_t key = (uint64_t)c->life << 32 | (uint32_t)(c - w->conns);
 	struct epoll_event interest = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.u64 = key};
 
-	int fd = net_connect(w->run->target);
+	int fd = net_connect(w->run->target, c->id + c->life);
 	if (fd < 0)
 		return fd;
 	c->fd = fd;
@@ -60,10 +61,11 @@ static void ep_close(struct worker *w, struct conn *c)
 
 static int ep_send(struct worker *w, struct conn *c, uint64_t now)
 {
+	struct epoll_engine *e = w->engine_state;
 	const uint8_t *data;
 	size_t length;
 
-	for (; (length = flow_output(w, c, now, &data)) > 0; now = clock_now()) {
+	for (; (length = flow_output(w, c, now, e->outbox, sizeof(e->outbox), &data)) > 0; now = clock_now()) {
 		ssize_t n = send(c->fd, data, length, MSG_NOSIGNAL);
 		w->tally.sends++;
 		if (n < 0 && errno == EAGAIN) {
@@ -83,23 +85,24 @@ static int ep_send(struct worker *w, struct conn *c, uint64_t now)
 
 static void receive(struct worker *w, struct conn *c, uint32_t events)
 {
+	struct epoll_engine *e = w->engine_state;
 	uint32_t life = c->life;
 	ssize_t n;
 
 	do {
-		n = recv(c->fd, w->inbox, SCRATCH_BYTES, 0);
+		n = recv(c->fd, e->inbox, SCRATCH_BYTES, 0);
 		int error = errno;
 		uint64_t now = clock_now();
 		w->tally.receives++;
 		if (n > 0)
-			flow_received(w, c, w->inbox, (size_t)n, now);
+			flow_received(w, c, e->inbox, (size_t)n, now);
 		else if (n == 0)
 			flow_eof(w, c, now);
 		else if (error != EAGAIN && error != EINTR)
 			flow_failed(w, c, error, now);
 		else if (error == EAGAIN)
 			return;
-	} while (c->life == life &&
+	} while (c->life == life && c->state == CONN_UP &&
 		 (n == SCRATCH_BYTES || n < 0 || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))));
 }
 

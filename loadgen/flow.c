@@ -1,73 +1,81 @@
 #include "flow.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "clock.h"
 #include "engine.h"
+#include "flow_parts.h"
 
-enum {
-	MAX_CONNECTING = 128, /* connects in flight at once per thread: well below any listener's queue */
-	START_ATTEMPTS = 3,   /* before the run, a slot that fails this often ends it */
-	FIRST_RETRY_NS = 1000000,
-	LAST_RETRY_NS = 256000000, /* the pause between attempts doubles up to this */
-};
-
-static uint64_t window_end(const struct worker *w)
+static uint32_t power_of_two(uint64_t at_least)
 {
-	return atomic_load_explicit(&w->run->window_end_ns, memory_order_relaxed);
+	uint32_t n = 1;
+
+	while (n < at_least)
+		n *= 2;
+	return n;
 }
 
-static bool in_window(const struct worker *w, uint64_t moment_ns)
+static void init_conns(struct worker *w, uint32_t first_id, uint32_t ring)
 {
-	return moment_ns >= w->run->window_start_ns && moment_ns < window_end(w);
-}
-
-static uint64_t sweep_interval(const struct options *o)
-{
-	uint64_t shorter = o->timeout_ns < o->connect_timeout_ns ? o->timeout_ns : o->connect_timeout_ns;
-	uint64_t interval = shorter / 50;
-
-	return interval < NS_PER_MS ? NS_PER_MS : interval > 50 * NS_PER_MS ? 50 * NS_PER_MS : interval;
-}
-
-bool flow_init(struct worker *w, uint32_t first_id, uint32_t active, uint32_t idle)
-{
-	uint32_t ring = 1;
-
-	while (ring < w->options->depth)
-		ring *= 2;
-	w->ring_mask = ring - 1;
-	w->active_count = active;
-	w->conn_count = w->down = active + idle;
-	w->conns = calloc(w->conn_count, sizeof(*w->conns));
-	struct request *requests = calloc((size_t)active * ring, sizeof(*requests));
-	w->requests = requests;
-	w->scratch = malloc(SCRATCH_BYTES);
-	w->inbox = malloc(SCRATCH_BYTES);
-	if (!w->conns || !requests || !w->scratch || !w->inbox)
-		return false;
 	for (uint32_t i = 0; i < w->conn_count; i++) {
 		struct conn *c = &w->conns[i];
 		c->fd = -1;
 		c->id = first_id + i;
-		c->idle = i >= active;
-		c->requests = c->idle ? NULL : requests + (size_t)i * ring;
+		c->idle = i >= w->active_count;
+		c->requests = c->idle ? NULL : w->requests + (size_t)i * ring;
+		/* Where a connection is opened for each request, nothing is opened beforehand. */
+		c->to_open = c->idle || w->per_life == 0;
+		w->to_open += c->to_open;
 	}
+}
+
+bool flow_init(struct worker *w, uint32_t first_id, uint32_t active, uint32_t idle)
+{
+	uint32_t ring = power_of_two(w->options->depth);
+
+	w->per_life = w->proto.ops->until_eof ? 1 : w->options->per_connection;
+	w->ring_mask = ring - 1;
+	w->active_count = active;
+	w->conn_count = active + idle;
+	w->places.mask = power_of_two(active * w->options->depth) - 1;
+	w->places.slots = calloc((size_t)w->places.mask + 1, sizeof(*w->places.slots));
+	w->conns = calloc(w->conn_count, sizeof(*w->conns));
+	w->requests = calloc((size_t)active * ring, sizeof(*w->requests));
+	if (!w->places.slots || !w->conns || !w->requests)
+		return false;
+	init_conns(w, first_id, ring);
 	return true;
 }
 
 void flow_fini(struct worker *w)
 {
+	free(w->places.slots);
 	free(w->conns);
 	free(w->requests);
-	free(w->scratch);
-	free(w->inbox);
+	interval_box_free(w->box);
 }
 
-/* --- requests ----------------------------------------------------------------------------------------------
+/* --- the window ----------------------------------------------------------------------------------------------
+ */
+
+uint64_t flow_window_end(const struct worker *w)
+{
+	return atomic_load_explicit(&w->run->window_end_ns, memory_order_relaxed);
+}
+
+bool flow_in_window(const struct worker *w, uint64_t moment_ns)
+{
+	return moment_ns >= w->run->window_start_ns && moment_ns < flow_window_end(w);
+}
+
+void flow_idled(struct worker *w, uint64_t from_ns, uint64_t to_ns)
+{
+	if (flow_in_window(w, from_ns))
+		w->tally.idle_ns += to_ns - from_ns;
+}
+
+/* --- one request ---------------------------------------------------------------------------------------------
  */
 
 static void issue(struct worker *w, struct conn *c, uint64_t intended_ns)
@@ -76,193 +84,246 @@ static void issue(struct worker *w, struct conn *c, uint64_t intended_ns)
 
 	r->intended_ns = intended_ns;
 	r->sent_ns = 0;
+	r->counted = flow_in_window(w, intended_ns);
 	c->issued++;
 	w->in_flight++;
-	if (in_window(w, intended_ns))
-		w->tally.scheduled++;
+	w->tally.scheduled += r->counted;
 }
 
-/* The oldest request in flight ends in `class`. */
-static void end_request(struct worker *w, struct conn *c, enum class class)
+void flow_mark_sent(struct worker *w, struct request *r, uint64_t now)
+{
+	r->sent_ns = now;
+	if (r->counted && w->options->mode == MODE_OPEN)
+		hist_record(&w->tally.lag, now - r->intended_ns);
+}
+
+static void count(struct worker *w, bool counted, enum class class)
+{
+	uint64_t *classes = counted ? w->tally.classes : w->tally.outside;
+
+	classes[class]++;
+	if (w->box && class >= CLASS_FIRST_ERROR)
+		w->box->current.errors++;
+}
+
+void flow_end_request(struct worker *w, struct conn *c, enum class class)
 {
 	const struct request *r = &c->requests[c->answered & w->ring_mask];
 
 	c->answered++;
 	w->in_flight--;
-	if (in_window(w, r->intended_ns))
-		w->tally.classes[class]++;
-	else
-		w->tally.outside[class]++;
+	count(w, r->counted, class);
 }
 
-/* The oldest request in flight has its right reply, at `now`. */
+/* A request that was due and never given to a connection. */
+static void end_unissued(struct worker *w, uint64_t intended_ns, enum class class)
+{
+	bool counted = flow_in_window(w, intended_ns);
+
+	w->tally.scheduled += counted;
+	count(w, counted, class);
+}
+
+/* The oldest request in flight has its right reply; the last byte came at `now`. */
 static void complete(struct worker *w, struct conn *c, uint64_t now)
 {
 	const struct request *r = &c->requests[c->answered & w->ring_mask];
+	bool open = w->options->mode == MODE_OPEN;
 
-	if (in_window(w, r->intended_ns)) {
+	if (r->counted) {
 		hist_record(&w->tally.sent, now - r->sent_ns);
-		if (w->options->mode == MODE_OPEN)
+		if (open)
 			hist_record(&w->tally.intended, now - r->intended_ns);
 	}
-	if (in_window(w, now))
+	if (flow_in_window(w, now))
 		w->tally.completed++;
-	end_request(w, c, CLASS_OK);
+	if (w->box) {
+		w->box->current.ok++;
+		hist_record(&w->box->current.latency, now - (open ? r->intended_ns : r->sent_ns));
+	}
+	flow_end_request(w, c, CLASS_OK);
 }
 
-/* Closed loop: a free place on a connection is a request, now. */
-static void refill(struct worker *w, struct conn *c, uint64_t now)
-{
-	if (!w->running || now >= window_end(w))
-		return;
-	while (c->issued - c->answered < w->options->depth)
-		issue(w, c, now);
-}
-
-/* --- connections -------------------------------------------------------------------------------------------
+/* --- what is due ---------------------------------------------------------------------------------------------
  */
 
-static struct connect_counts *counts_of(struct worker *w, const struct conn *c)
+/* How many requests more c may have in flight now. */
+static uint64_t room_of(const struct worker *w, const struct conn *c)
 {
-	return c->idle ? &w->tally.idle_connects : &w->tally.connects;
+	uint64_t in_flight = c->issued - c->answered, room = w->options->depth - in_flight;
+
+	if (w->per_life == 0)
+		return c->state == CONN_UP ? room : 0;
+	if (c->state == CONN_DOWN)
+		return c->to_open ? 0 : room < w->per_life ? room : w->per_life;
+	/* While it connects for its first request, no other is put on it. */
+	uint64_t left = c->state == CONN_UP ? w->per_life - (c->issued - c->first) : 0;
+	return room < left ? room : left;
 }
 
-static void open_conn(struct worker *w, struct conn *c, uint64_t now)
+/* Sends what was issued, or opens the connection for it. */
+static void begin(struct worker *w, struct conn *c, uint64_t now)
 {
-	assert(c->state == CONN_DOWN);
-	c->state = CONN_CONNECTING;
-	c->opened_ns = clock_now();
-	c->life++;
-	w->down--;
-	w->connecting++;
-	counts_of(w, c)->attempts++;
-	int failed = w->engine->open(w, c);
-	if (failed)
-		flow_connect_failed(w, c, -failed, now);
+	if (c->state == CONN_DOWN)
+		lives_open(w, c);
+	else
+		flow_flush(w, c, now);
 }
 
-static void close_conn(struct worker *w, struct conn *c)
+void flow_offer(struct worker *w, struct conn *c, uint64_t now)
 {
-	if (c->state == CONN_UP)
-		w->up--;
-	else if (c->state == CONN_CONNECTING)
-		w->connecting--;
-	w->down++;
-	c->state = CONN_DOWN;
-	if (c->fd >= 0)
-		w->engine->close(w, c);
-	c->fd = -1;
-	c->want_send = false;
-	c->sending = c->answered = c->issued;
-	c->send_off = 0;
-}
+	const struct options *o = w->options;
 
-/* The connection is lost, and all its requests in flight with it; the slot gets a new one at once. */
-static void lose(struct worker *w, struct conn *c, enum class class, uint64_t now)
-{
-	while (c->answered < c->issued)
-		end_request(w, c, class);
-	counts_of(w, c)->replaced++;
-	close_conn(w, c);
-	open_conn(w, c, now);
-}
-
-static void flush(struct worker *w, struct conn *c, uint64_t now)
-{
-	int failed = w->engine->send(w, c, now);
-
-	if (failed)
-		lose(w, c, class_of_io_errno(-failed), now);
-}
-
-void flow_connected(struct worker *w, struct conn *c, uint64_t now)
-{
-	c->state = CONN_UP;
-	c->attempts = 0;
-	w->connecting--;
-	w->up++;
-	counts_of(w, c)->established++;
-	hist_record(&w->tally.connect, now - c->opened_ns);
-	if (c->idle)
+	/* Open loop goes on in the drain: what was due in the window is still to be served. */
+	if (!w->running || (o->mode == MODE_CLOSED && now >= flow_window_end(w)))
 		return;
-	w->proto.ops->start(&w->proto, &c->checker);
-	refill(w, c, now);
-	if (c->issued > c->sending)
-		flush(w, c, now);
-}
-
-void flow_connect_failed(struct worker *w, struct conn *c, int error, uint64_t now)
-{
-	counts_of(w, c)->failed[class_of_connect_errno(error)]++;
-	close_conn(w, c);
-	uint64_t pause = c->attempts < 8 ? (uint64_t)FIRST_RETRY_NS << c->attempts : LAST_RETRY_NS;
-	c->retry_ns = now + pause;
-	c->attempts++;
-	if (!w->running && c->attempts >= START_ATTEMPTS && !w->failed) {
-		w->failed = "connect";
-		w->failed_errno = error;
+	uint64_t room = room_of(w, c);
+	if (o->mode == MODE_CLOSED && o->think_ns == 0) {
+		for (; room > 0; room--)
+			issue(w, c, now);
+		if (c->state == CONN_DOWN && c->issued > c->answered)
+			lives_open(w, c);
+		return;
 	}
+	for (; c->places < room; c->places++)
+		fifo_push(&w->places, (struct place){now + o->think_ns, (uint32_t)(c - w->conns)});
 }
 
-/* Opens slots that are down and due, never more than MAX_CONNECTING at once. */
-static void open_due(struct worker *w, uint64_t now)
+/* Takes the first place of the queue: its connection and since when it has been able to take a request; NULL
+ * when it has been lost since it offered itself (when it is up again it offers itself again). */
+static struct conn *take_place(struct worker *w, uint64_t *since_ns)
 {
-	for (uint32_t looked = 0; looked < w->conn_count && w->connecting < MAX_CONNECTING && w->down > 0;
-		looked++) {
-		struct conn *c = &w->conns[w->next_down];
-		w->next_down = w->next_down + 1 < w->conn_count ? w->next_down + 1 : 0;
-		if (c->state == CONN_DOWN && c->retry_ns <= now)
-			open_conn(w, c, now);
+	struct place place = fifo_pop(&w->places);
+	struct conn *c = &w->conns[place.conn];
+
+	c->places--;
+	*since_ns = place.since_ns > c->ready_ns ? place.since_ns : c->ready_ns;
+	return room_of(w, c) > 0 ? c : NULL;
+}
+
+/* Closed loop with think time: places are queued in the order in which their thinking ends. */
+static uint64_t dispatch_thinkers(struct worker *w)
+{
+	uint64_t since_ns, now;
+
+	while (!fifo_empty(&w->places)) {
+		if (fifo_peek(&w->places).since_ns > (now = clock_now()))
+			return fifo_peek(&w->places).since_ns;
+		struct conn *c = take_place(w, &since_ns);
+		if (c && now < flow_window_end(w)) {
+			issue(w, c, since_ns);
+			begin(w, c, now);
+		}
 	}
+	return CLOCK_NEVER;
 }
 
-static void sweep_conn(struct worker *w, struct conn *c, uint64_t now)
+/* Open loop: requests whose time has come go to free connections. Those that find none stay queued, which costs
+ * nothing: the schedule itself is the queue. */
+static uint64_t dispatch_schedule(struct worker *w)
 {
-	if (c->state == CONN_CONNECTING && now - c->opened_ns > w->options->connect_timeout_ns) {
-		flow_connect_failed(w, c, ETIMEDOUT, now);
-	} else if (c->state == CONN_UP && c->answered < c->issued) {
-		uint64_t sent_ns = c->requests[c->answered & w->ring_mask].sent_ns;
-		if (sent_ns && now - sent_ns > w->options->timeout_ns)
-			lose(w, c, CLASS_TIMEOUT, now);
+	struct schedule *s = &w->schedule;
+	uint64_t since_ns, now, shed_ns = w->options->shed_ns;
+
+	while (s->next_ns < flow_window_end(w)) {
+		uint64_t due_ns = s->next_ns;
+		if (due_ns > (now = clock_now()))
+			return due_ns;
+		if (shed_ns && now - due_ns > shed_ns) {
+			end_unissued(w, due_ns, CLASS_SHED);
+			schedule_advance(s);
+			continue;
+		}
+		struct conn *c = NULL;
+		while (!c && !fifo_empty(&w->places))
+			c = take_place(w, &since_ns);
+		if (!c)
+			return CLOCK_NEVER;
+		/* From here on the generator alone is late. */
+		if (flow_in_window(w, due_ns))
+			hist_record(&w->tally.late, now - (due_ns > since_ns ? due_ns : since_ns));
+		issue(w, c, due_ns);
+		schedule_advance(s);
+		begin(w, c, now);
 	}
+	return CLOCK_NEVER;
 }
 
-bool flow_all_up(const struct worker *w)
+static uint64_t dispatch(struct worker *w)
 {
-	return w->up == w->conn_count;
+	if (!w->running)
+		return CLOCK_NEVER;
+	if (w->options->mode == MODE_OPEN)
+		return dispatch_schedule(w);
+	return w->options->think_ns ? dispatch_thinkers(w) : CLOCK_NEVER;
 }
 
-bool flow_drained(const struct worker *w)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-	return w->in_flight == 0;
+	return a < b ? a : b;
 }
 
 uint64_t flow_tick(struct worker *w, uint64_t now)
 {
-	if (w->down > 0)
-		open_due(w, now);
-	if (now >= w->next_sweep_ns) {
-		/* Idle connections have nothing that could time out but their connect. */
-		uint32_t count = w->connecting > 0 ? w->conn_count : w->active_count;
-		for (uint32_t i = 0; i < count; i++)
-			sweep_conn(w, &w->conns[i], now);
-		w->next_sweep_ns = now + sweep_interval(w->options);
+	uint64_t next_ns = earlier(lives_open_due(w, now), lives_sweep(w, now));
+
+	if (w->box && w->running) {
+		if (now >= w->box->next_ns)
+			interval_publish(w->box, now);
+		next_ns = earlier(next_ns, w->box->next_ns);
 	}
-	if (w->down > 0 && now + FIRST_RETRY_NS < w->next_sweep_ns)
-		return now + FIRST_RETRY_NS;
-	return w->next_sweep_ns;
+	next_ns = earlier(next_ns, w->running ? flow_next_edge(w, now) : CLOCK_NEVER);
+	return earlier(next_ns, dispatch(w));
 }
 
-void flow_start(struct worker *w, uint64_t now)
+/* --- phases
+ * --------------------------------------------------------------------------------------------------- */
+
+uint64_t flow_next_edge(const struct worker *w, uint64_t now)
+{
+	uint64_t end_ns = flow_window_end(w);
+
+	return now < end_ns ? end_ns : atomic_load_explicit(&w->run->drain_end_ns, memory_order_relaxed);
+}
+
+bool flow_all_up(const struct worker *w)
+{
+	return w->to_open == 0 && w->connecting == 0;
+}
+
+bool flow_drained(const struct worker *w)
+{
+	return w->in_flight == 0 &&
+	       (w->options->mode == MODE_CLOSED || w->schedule.next_ns >= flow_window_end(w));
+}
+
+/* Closed loop: the first requests do not think, the load begins with the run. */
+static void start_closed(struct worker *w, struct conn *c)
+{
+	uint64_t now = clock_now();
+
+	for (uint64_t room = room_of(w, c); room > 0; room--)
+		issue(w, c, now);
+	if (c->issued > c->answered)
+		begin(w, c, now);
+}
+
+void flow_start(struct worker *w)
 {
 	w->running = true;
-	for (uint32_t i = 0; i < w->active_count; i++) {
-		struct conn *c = &w->conns[i];
-		if (c->state != CONN_UP)
-			continue;
-		now = clock_now();
-		refill(w, c, now);
-		flush(w, c, now);
+	if (w->box)
+		w->box->next_ns = w->run->start_ns + w->box->every_ns;
+	for (uint32_t i = 0; w->options->mode == MODE_CLOSED && i < w->active_count; i++)
+		start_closed(w, &w->conns[i]);
+	/* Open loop: one place of every connection before the second of any, so that requests spread. */
+	for (uint64_t round = 0; w->options->mode == MODE_OPEN && round < w->options->depth; round++) {
+		for (uint32_t i = 0; i < w->active_count; i++) {
+			struct conn *c = &w->conns[i];
+			if (c->places < room_of(w, c)) {
+				fifo_push(&w->places, (struct place){w->run->start_ns, i});
+				c->places++;
+			}
+		}
 	}
 }
 
@@ -271,32 +332,71 @@ void flow_finish(struct worker *w)
 	for (uint32_t i = 0; i < w->conn_count; i++) {
 		struct conn *c = &w->conns[i];
 		while (c->answered < c->issued)
-			end_request(w, c, CLASS_INFLIGHT_END);
-		close_conn(w, c);
+			flow_end_request(w, c, CLASS_INFLIGHT_END);
+		lives_close(w, c);
 	}
+	if (!w->running || w->options->mode == MODE_CLOSED)
+		return;
+	for (; w->schedule.next_ns < flow_window_end(w); schedule_advance(&w->schedule))
+		end_unissued(w, w->schedule.next_ns, CLASS_NEVER_SENT);
 }
 
-/* --- events ------------------------------------------------------------------------------------------------
- */
+/* --- events
+ * --------------------------------------------------------------------------------------------------- */
 
-size_t flow_output(struct worker *w, struct conn *c, uint64_t now, const uint8_t **data)
+void flow_flush(struct worker *w, struct conn *c, uint64_t now)
+{
+	/* A send that waits for room goes on by itself. */
+	if (c->issued == c->sending || c->want_send)
+		return;
+	int failed = w->engine->send(w, c, now);
+	if (failed)
+		lives_lose(w, c, class_of_io_errno(-failed), now);
+}
+
+static void stamp(struct worker *w, struct conn *c, uint64_t seq, uint64_t now)
+{
+	struct request *r = &c->requests[seq & w->ring_mask];
+
+	/* The first attempt counts: waiting for room in the kernel's buffer is the server's time. */
+	if (r->sent_ns == 0)
+		flow_mark_sent(w, r, now);
+}
+
+/* All requests are the same bytes, and many of them lie ready one after another. */
+static size_t constant_output(struct worker *w, struct conn *c, uint64_t now, const uint8_t **data)
+{
+	const struct proto *p = &w->proto;
+	uint64_t count = c->issued - c->sending;
+
+	if (count > p->constant_count)
+		count = p->constant_count;
+	for (uint64_t i = 0; i < count; i++)
+		stamp(w, c, c->sending + i, now);
+	*data = p->constant + c->send_off;
+	return (size_t)count * p->request_len - c->send_off;
+}
+
+size_t flow_output(
+	struct worker *w, struct conn *c, uint64_t now, uint8_t *room, size_t size, const uint8_t **data)
 {
 	const struct proto *p = &w->proto;
 	size_t off = c->send_off, used = 0;
 
-	for (uint64_t seq = c->sending; seq < c->issued && used < SCRATCH_BYTES; seq++) {
-		struct request *r = &c->requests[seq & w->ring_mask];
+	if (c->sending == c->issued)
+		return 0;
+	if (p->constant)
+		return constant_output(w, c, now, data);
+	for (uint64_t seq = c->sending; seq < c->issued && used < size; seq++) {
 		size_t part = p->request_len - off;
-		if (part > SCRATCH_BYTES - used)
-			part = SCRATCH_BYTES - used;
-		p->ops->fill(p, c->id, seq, off, w->scratch + used, part);
-		/* The first attempt counts: waiting for room in the kernel's buffer is the server's time. */
-		if (r->sent_ns == 0)
-			r->sent_ns = now;
+		if (part > size - used)
+			part = size - used;
+		p->ops->fill(p, c->id, seq, off, room + used, part);
+		stamp(w, c, seq, now);
 		used += part;
 		off = 0;
 	}
-	*data = w->scratch;
+	*data = room;
 	return used;
 }
 
@@ -311,73 +411,90 @@ void flow_sent(struct worker *w, struct conn *c, size_t n)
 	c->send_off = n;
 }
 
-static enum class class_of_verdict(enum verdict verdict) {
-	static const enum class classes[] =
-		{
-			[VERDICT_OK] = CLASS_OK,
-			[VERDICT_MISMATCH] = CLASS_MISMATCH,
-			[VERDICT_ORDER] = CLASS_ORDER,
-			[VERDICT_FOREIGN] = CLASS_FOREIGN,
-			[VERDICT_STATUS] = CLASS_STATUS,
-			[VERDICT_SHORT] = CLASS_SHORT,
-			[VERDICT_LONG] = CLASS_LONG,
-			[VERDICT_DUPLICATE] = CLASS_DUPLICATE,
-			[VERDICT_MALFORMED] = CLASS_MISMATCH,
-		};
-	assert(verdict != VERDICT_MORE);
-	return classes[verdict];
+/* A reply is complete and its connection is still in step. False: the connection's life is over. */
+static bool answered(struct worker *w, struct conn *c, enum verdict verdict, uint64_t now)
+{
+	/* A reply that came too late, but before the sweep saw that it was missing. */
+	uint64_t sent_ns = c->requests[c->answered & w->ring_mask].sent_ns;
+	if (now - sent_ns > w->options->timeout_ns) {
+		lives_lose(w, c, CLASS_TIMEOUT, now);
+		return false;
+	}
+	if (verdict == VERDICT_OK)
+		complete(w, c, now);
+	else
+		flow_end_request(w, c, class_of_verdict(verdict));
+	bool over = w->per_life > 0 && c->answered - c->first == w->per_life;
+	if (w->proto.closing || over)
+		lives_recycle(w, c, now);
+	return !w->proto.closing && !over;
 }
 
-void flow_received(struct worker *w, struct conn *c, const uint8_t *data, size_t n, uint64_t now)
+/* Checks all replies in n bytes. False: the connection's life is over. */
+static bool check_replies(struct worker *w, struct conn *c, const uint8_t *data, size_t n, uint64_t now)
 {
-	w->tally.received_bytes += n;
 	while (n > 0) {
 		struct asked asked = {c->id, c->answered, c->issued};
 		enum verdict verdict;
 
 		if (c->answered == c->issued) {
 			w->tally.unsolicited++;
-			lose(w, c, CLASS_LONG, now);
-			return;
+			lives_lose(w, c, CLASS_LONG, now);
+			return false;
 		}
 		size_t used = w->proto.ops->check(&w->proto, &c->checker, &asked, data, n, &verdict);
 		data += used;
 		n -= used;
 		if (verdict == VERDICT_MORE)
-			return;
+			return true;
 		/* Bytes behind the last reply that is owed belong to nobody: the reply was too long. */
 		if (n > 0 && c->issued - c->answered == 1 && verdict < VERDICT_FATAL)
 			verdict = w->proto.ops->extra(&w->proto, &asked, data, n);
 		if (verdict >= VERDICT_FATAL) {
-			lose(w, c, class_of_verdict(verdict), now);
-			return;
+			lives_lose(w, c, class_of_verdict(verdict), now);
+			return false;
 		}
-		if (verdict == VERDICT_OK)
-			complete(w, c, now);
-		else
-			end_request(w, c, class_of_verdict(verdict));
+		if (!answered(w, c, verdict, now))
+			return false;
 	}
-	refill(w, c, now);
-	if (c->issued > c->sending)
-		flush(w, c, now);
+	return true;
+}
+
+/* Requests that waited for a free connection need not wait for the end of the batch. */
+static void dispatch_queued(struct worker *w, uint64_t now)
+{
+	if (w->options->mode == MODE_OPEN && w->schedule.next_ns <= now)
+		dispatch(w);
+}
+
+void flow_received(struct worker *w, struct conn *c, const uint8_t *data, size_t n, uint64_t now)
+{
+	w->tally.received_bytes += n;
+	c->last_byte_ns = now;
+	if (check_replies(w, c, data, n, now)) {
+		flow_offer(w, c, now);
+		flow_flush(w, c, now);
+	}
+	dispatch_queued(w, now);
 }
 
 void flow_eof(struct worker *w, struct conn *c, uint64_t now)
 {
 	struct asked asked = {c->id, c->answered, c->issued};
-	bool inside =
-		c->answered < c->issued && w->proto.ops->eof(&w->proto, &c->checker, &asked) == VERDICT_SHORT;
+	enum verdict verdict = VERDICT_MORE;
 
-	lose(w, c, inside ? CLASS_SHORT : CLASS_EARLY_EOF, now);
+	if (c->answered < c->issued)
+		verdict = w->proto.ops->eof(&w->proto, &c->checker, &asked);
+	if (verdict == VERDICT_OK) {
+		complete(w, c, c->last_byte_ns);
+		lives_recycle(w, c, now);
+	} else {
+		lives_lose(w, c, verdict == VERDICT_MORE ? CLASS_EARLY_EOF : class_of_verdict(verdict), now);
+	}
+	dispatch_queued(w, now);
 }
 
 void flow_failed(struct worker *w, struct conn *c, int error, uint64_t now)
 {
-	lose(w, c, class_of_io_errno(error), now);
-}
-
-void flow_idled(struct worker *w, uint64_t from_ns, uint64_t to_ns)
-{
-	if (in_window(w, from_ns))
-		w->tally.idle_ns += to_ns - from_ns;
+	lives_lose(w, c, class_of_io_errno(error), now);
 }

@@ -17,11 +17,14 @@ void flow_fini(struct worker *w);
  */
 uint64_t flow_tick(struct worker *w, uint64_t now);
 
-/* Every connection is established. */
+/* Every connection that is to stand before the run does. */
 bool flow_all_up(const struct worker *w);
 
-/* Lets requests begin at `now`. */
-void flow_start(struct worker *w, uint64_t now);
+/* Lets requests begin. In open loop the schedule has been set up. */
+void flow_start(struct worker *w);
+
+/* The next end of a phase. */
+uint64_t flow_next_edge(const struct worker *w, uint64_t now);
 
 /* Nothing is in flight and nothing is queued. */
 bool flow_drained(const struct worker *w);
@@ -31,10 +34,11 @@ void flow_finish(struct worker *w);
 
 /* --- for engines --- */
 
-/* The bytes to send next on c, at most SCRATCH_BYTES; 0 when there are none. They stay put until the next call
- * of flow_output() of this worker. `now`: just before they are given to the kernel. flow_sent(): how many it
- * took. */
-size_t flow_output(struct worker *w, struct conn *c, uint64_t now, const uint8_t **data);
+/* The bytes to send next on c, 0 when there are none: *data points to them, in `room` (of `size` bytes) or in
+ * memory that stays for the whole run. `now`: just before they are given to the kernel. flow_sent(): how many
+ * it took. */
+size_t flow_output(
+	struct worker *w, struct conn *c, uint64_t now, uint8_t *room, size_t size, const uint8_t **data);
 void flow_sent(struct worker *w, struct conn *c, size_t n);
 
 void flow_connected(struct worker *w, struct conn *c, uint64_t now);

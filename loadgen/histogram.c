@@ -38,12 +38,11 @@ uint64_t hist_high(uint32_t index)
 	return index + 1 < HIST_BINS ? hist_low(index + 1) - 1 : (1ULL << HIST_TOP_BITS) - 1;
 }
 
-uint64_t hist_quantile(const struct histogram *h, uint32_t ppm, uint64_t unfinished)
+/* The value of this rank, counted from 1. */
+static uint64_t value_of_rank(const struct histogram *h, uint64_t rank)
 {
-	unsigned __int128 all = h->n + unfinished;
-	uint64_t rank = (uint64_t)((all * ppm + 999999) / 1000000), seen = 0;
+	uint64_t seen = 0;
 
-	assert(all > 0 && ppm <= 1000000);
 	if (rank == 0)
 		rank = 1;
 	if (rank > h->n)
@@ -56,6 +55,22 @@ uint64_t hist_quantile(const struct histogram *h, uint32_t ppm, uint64_t unfinis
 	/* An overflowed value: its bin is unknown, the maximum is the only bound that is certainly not below
 	 * it. */
 	return h->max;
+}
+
+uint64_t hist_quantile(const struct histogram *h, uint32_t ppm, uint64_t unfinished)
+{
+	unsigned __int128 all = h->n + unfinished;
+
+	assert(all > 0 && ppm <= 1000000);
+	return value_of_rank(h, (uint64_t)((all * ppm + 999999) / 1000000));
+}
+
+uint64_t hist_quantile_at(const struct histogram *h, double quantile, uint64_t unfinished)
+{
+	uint64_t all = h->n + unfinished;
+
+	assert(all > 0 && quantile >= 0 && quantile <= 1);
+	return value_of_rank(h, (uint64_t)ceil(quantile * (double)all));
 }
 
 double hist_mean(const struct histogram *h)

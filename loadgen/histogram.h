@@ -57,6 +57,9 @@ uint64_t hist_high(uint32_t index);
  * recorded value: HIST_INFINITE when the rank falls among them. Needs n + unfinished > 0. */
 uint64_t hist_quantile(const struct histogram *h, uint32_t ppm, uint64_t unfinished);
 
+/* The same for any quantile from 0 to 1. */
+uint64_t hist_quantile_at(const struct histogram *h, double quantile, uint64_t unfinished);
+
 /* Of the recorded values; the deviation is taken from the middles of the bins. Both need n > 0. */
 double hist_mean(const struct histogram *h);
 double hist_stddev(const struct histogram *h);

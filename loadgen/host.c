@@ -55,13 +55,19 @@ static void sample_process(struct watched_process *p, pid_t pid)
 	DIR *tasks = opendir(path);
 	if (!tasks)
 		return;
+	uint32_t threads = 0;
 	for (struct dirent *task; (task = readdir(tasks));) {
 		if (task->d_name[0] == '.')
 			continue;
+		threads++;
 		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, task->d_name);
 		add_switches(p, path);
 	}
 	closedir(tasks);
+	cpu_set_t allowed;
+	uint32_t cpus =
+		sched_getaffinity(pid, sizeof(allowed), &allowed) == 0 ? (uint32_t)CPU_COUNT(&allowed) : 0;
+	p->usable_cpus = threads < cpus ? threads : cpus;
 }
 
 static void sample_cpus(struct host_sample *s)

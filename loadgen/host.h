@@ -12,6 +12,7 @@ struct watched_process {
 	bool found;
 	uint64_t cpu_ns; /* of the whole process, exited threads included; not of its children */
 	uint64_t voluntary_switches, involuntary_switches; /* summed over its living threads */
+	uint32_t usable_cpus; /* at once: the smaller of its threads and the CPUs it may use */
 };
 
 struct host_cpu {
@@ -25,7 +26,7 @@ struct host_sample {
 	struct host_cpu cpus[CPU_SETSIZE];
 };
 
-/* NULL, or the number of the first --watch process that does not exist. */
+/* Do all --watch processes exist? Else the first that does not. */
 bool host_watchable(const struct options *o, uint64_t *missing_pid);
 
 void host_sample(struct host_sample *s, const struct options *o);

@@ -5,11 +5,13 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "expected.h"
 #include "judge.h"
 #include "net.h"
 #include "options.h"
 #include "report.h"
 #include "run.h"
+#include "timeline.h"
 
 static int give_up(const struct options *o, enum exit_status status, const char *error)
 {
@@ -43,47 +45,97 @@ static void raise_fd_limit(void)
 	}
 }
 
-static int measure(const struct options *o, const struct target *target)
+static int report(const struct options *o, const struct result *r, const struct expected *expected)
 {
-	struct result *r = calloc(1, sizeof(*r));
 	struct judgement verdict;
 	char why[512];
 
-	if (!r || !run_load(o, target, r, why, sizeof(why)))
-		return give_up(o, EXIT_FAILED, r ? why : "out of memory");
 	judge(&verdict, o, r);
 	if (!o->quiet) {
 		bool json_on_stdout = o->json_path && strcmp(o->json_path, "-") == 0;
 		report_text(json_on_stdout ? stderr : stdout, o, r, &verdict);
 	}
 	enum exit_status status = verdict.status;
-	if (o->json_path && !report_json(o->json_path, o, r, &verdict, why, sizeof(why))) {
+	if (o->hgrm_path && !report_hgrm(o->hgrm_path, o, r, why, sizeof(why))) {
 		fprintf(stderr, "loadgen: %s\n", why);
 		status = EXIT_FAILED;
 	}
+	if (o->json_path && !report_json(o->json_path, o, r, &verdict, expected, why, sizeof(why))) {
+		fprintf(stderr, "loadgen: %s\n", why);
+		status = EXIT_FAILED;
+	}
+	return (int)status;
+}
+
+static int measure(const struct options *o, const struct target *target, const struct expected *expected)
+{
+	struct result *r = calloc(1, sizeof(*r));
+	struct timeline timeline;
+	char why[512];
+
+	if (!timeline_open(&timeline, o, why, sizeof(why))) {
+		free(r);
+		return give_up(o, EXIT_USAGE, why);
+	}
+	if (!r || !run_load(o, target, expected, &timeline, r, why, sizeof(why)))
+		return give_up(o, EXIT_FAILED, r ? why : "out of memory");
+	bool told = timeline_close(&timeline, why, sizeof(why));
+	if (!told)
+		fprintf(stderr, "loadgen: %s\n", why);
+	int status = report(o, r, expected);
 	run_free(r);
 	free(r);
-	return (int)status;
+	return told || status ? status : EXIT_FAILED;
+}
+
+/* All threads, this one included, stay on the CPUs of --cpus: the others may belong to the server. */
+static bool use_cpus(const struct options *o, char *why, size_t size)
+{
+	cpu_set_t got;
+
+	if (!o->cpus_text)
+		return true;
+	bool fine = sched_setaffinity(0, sizeof(o->cpus), &o->cpus) == 0 &&
+		    sched_getaffinity(0, sizeof(got), &got) == 0 && CPU_EQUAL(&got, &o->cpus);
+	return fine || options_wrong(why, size, "--cpus %s: not all of these CPUs can be used by this process",
+			       o->cpus_text);
+}
+
+/* The processes named by --watch and --pause must be there. */
+static bool check_processes(const struct options *o, char *why, size_t size)
+{
+	uint64_t missing;
+
+	if (!host_watchable(o, &missing))
+		return options_wrong(
+			why, size, "--watch %llu: there is no such process", (unsigned long long)missing);
+	for (uint32_t i = 0; i < o->pause_count; i++)
+		if (kill((pid_t)o->pauses[i].pid, 0) < 0)
+			return options_wrong(why, size,
+				"--pause %llu: there is no such process that could be signalled",
+				(unsigned long long)o->pauses[i].pid);
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct options options;
 	struct target target;
-	uint64_t missing;
+	struct expected expected;
 	char why[512];
 
 	enum parsed parsed = options_parse(&options, argc, argv, why, sizeof(why));
 	if (parsed == PARSED_DONE)
 		return EXIT_GOOD;
-	if (parsed == PARSED_WRONG || !net_resolve(options.target, &target, why, sizeof(why)))
-		return give_up(&options, EXIT_USAGE, why);
-	if (!host_watchable(&options, &missing)) {
-		snprintf(why, sizeof(why), "--watch %llu: there is no such process",
-			(unsigned long long)missing);
-		return give_up(&options, EXIT_USAGE, why);
-	}
-	prepare_signals();
 	raise_fd_limit();
-	return measure(&options, &target);
+	if (parsed == PARSED_WRONG || !net_resolve(options.target, &target, why, sizeof(why)) ||
+		!options_limits(&options, &target, why, sizeof(why)) ||
+		!check_processes(&options, why, sizeof(why)) || !use_cpus(&options, why, sizeof(why)))
+		return give_up(&options, EXIT_USAGE, why);
+	prepare_signals();
+	int status = expected_init(&expected, &options, &target, why, sizeof(why));
+	status = status ? give_up(&options, (enum exit_status)status, why)
+			: measure(&options, &target, &expected);
+	expected_free(&expected);
+	return status;
 }

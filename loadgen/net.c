@@ -9,6 +9,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "parse.h"
+
 static bool resolve_unix(const char *path, struct target *target, char *why, size_t size)
 {
 	struct sockaddr_un *address = (struct sockaddr_un *)&target->address;
@@ -61,6 +63,11 @@ bool net_resolve(const char *text, struct target *target, char *why, size_t size
 		snprintf(why, size, "--target %s: expected HOST:PORT, [IPV6]:PORT or unix:PATH", text);
 		return false;
 	}
+	uint64_t number;
+	if (!parse_count(port, &number) || number < 1 || number > 65535) {
+		snprintf(why, size, "--target %s: a port is a number from 1 to 65535", text);
+		return false;
+	}
 	int failed = getaddrinfo(host, port, &hints, &found);
 	if (failed) {
 		snprintf(why, size, "--target %s: %s", text, gai_strerror(failed));
@@ -72,20 +79,49 @@ bool net_resolve(const char *text, struct target *target, char *why, size_t size
 	return true;
 }
 
-int net_connect(const struct target *target)
+bool net_is_loopback4(const struct target *target)
 {
-	int family = target->address.ss_family;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const struct sockaddr_in *address = (const struct sockaddr_in *)&target->address;
+
+	return address->sin_family == AF_INET && ntohl(address->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+}
+
+/* Binds to one of 127.0.1.1, 127.0.1.2, ... and leaves the port to connect(), which can then use one port
+ * towards many servers: bind() alone would have to find one that is free altogether. */
+static int bind_source(int fd, const struct target *target, unsigned turn)
+{
+	struct sockaddr_in source = {.sin_family = AF_INET};
+
+	source.sin_addr.s_addr = htonl(0x7f000101u + turn % target->sources);
+	if (setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){1}, sizeof(int)) < 0)
+		return -1;
+	return bind(fd, (const struct sockaddr *)&source, sizeof(source));
+}
+
+static int prepare(int fd, const struct target *target, unsigned turn)
+{
+	int no_delay = target->no_delay;
+
+	if (target->receive_buffer > 0 &&
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &target->receive_buffer, sizeof(int)) < 0)
+		return -1;
+	if (target->address.ss_family == AF_UNIX)
+		return 0;
+	if (no_delay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof(no_delay)) < 0)
+		return -1;
+	return target->sources > 0 ? bind_source(fd, target, turn) : 0;
+}
+
+int net_connect(const struct target *target, unsigned turn)
+{
+	int fd = socket(target->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
-	if (family != AF_UNIX && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)) < 0)
-		goto failed;
-	if (connect(fd, (const struct sockaddr *)&target->address, target->address_len) < 0 &&
-		errno != EINPROGRESS)
-		goto failed;
-	return fd;
-failed:;
+	if (prepare(fd, target, turn) == 0 &&
+		(connect(fd, (const struct sockaddr *)&target->address, target->address_len) == 0 ||
+			errno == EINPROGRESS))
+		return fd;
 	int error = errno;
 	close(fd);
 	return -error;

@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -9,13 +10,14 @@
 #include "clock.h"
 #include "parse.h"
 
-const char *const protocol_names[] = {"echo", NULL};
+const char *const protocol_names[] = {"echo", "greet", "http", "raw", NULL};
 const char *const mode_names[] = {"closed", "open", NULL};
 const char *const arrival_names[] = {"constant", "poisson", NULL};
 const char *const wait_names[] = {"block", "spin", NULL};
 const char *const engine_names[] = {"epoll", "io_uring", NULL};
+static const char *const switch_names[] = {"off", "on", NULL};
 
-enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, FLAG };
+enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, PAUSE, HEADER, FLAG };
 
 struct row {
 	const char *name, *argument;
@@ -28,38 +30,90 @@ struct row {
 
 #define AT(field) offsetof(struct options, field)
 #define DAY_NS    (86400 * NS_PER_S)
+#define HEADING(text)                                                                                          \
+	{                                                                                                      \
+		.help = text                                                                                   \
+	}
 
 /* The directory of all options: parsing, checking and --help read this and nothing else. */
 static const struct row rows[] = {
-	{"target", "HOST:PORT", TEXT, AT(target), 0, 0, NULL, "the server (required)"},
-	{"protocol", "P", CHOICE, AT(protocol), 0, 0, protocol_names, "what to speak (required): echo"},
+	HEADING("The target"),
+	{"target", "HOST:PORT", TEXT, AT(target), 0, 0, NULL,
+		"the server: HOST:PORT, [IPV6]:PORT or unix:PATH (required)"},
+	{"protocol", "P", CHOICE, AT(protocol), 0, 0, protocol_names, "echo, greet, http or raw (required)"},
 	{"connections", "N", COUNT, AT(connections), 1, 1000000, NULL, "active connections (required)"},
 	{"idle", "N", COUNT, AT(idle), 0, 1000000, NULL, "connections that are opened and stay silent [0]"},
-	{"mode", "closed|open", CHOICE, AT(mode), 0, 0, mode_names, "[closed]"},
+	{"per-connection", "N", COUNT, AT(per_connection), 1, 1000000000, NULL,
+		"close a connection after N requests; opening it is part of the first [no limit; greet: 1]"},
+	HEADING("The load"),
+	{"mode", "closed|open", CHOICE, AT(mode), 0, 0, mode_names,
+		"closed: a reply brings the next request; open: a schedule does [closed; open with --rate]"},
 	{"depth", "D", COUNT, AT(depth), 1, 65536, NULL, "requests in flight on a connection [1]"},
-	{"size", "BYTES", BYTES, AT(size), 1, 1 << 26, NULL, "bytes of a request [64]"},
+	{"think", "TIME", TIME, AT(think_ns), 0, DAY_NS, NULL,
+		"closed: pause between reply and next request [0]"},
+	{"rate", "R[,R...]", TEXT, AT(rate_text), 0, 0, NULL,
+		"open: requests per second, all connections together: 10k, a ramp 10k:100k:10s, or steps "
+		"10k:5s,20k:5s"},
+	{"arrival", "constant|poisson", CHOICE, AT(arrival), 0, 0, arrival_names, "open: [constant]"},
+	{"shed", "TIME", TIME, AT(shed_ns), NS_PER_US, DAY_NS, NULL,
+		"open: drop requests that waited longer than this for a connection [never]"},
+	{"seed", "N", COUNT, AT(seed), 0, UINT64_MAX, NULL, "of payloads and arrivals [1]"},
+	HEADING("Requests and replies"),
+	{"size", "BYTES", BYTES, AT(size), 1, 1 << 26, NULL, "echo, greet: bytes of a request [64]"},
+	{"path", "/P", TEXT, AT(path), 0, 0, NULL, "http: what to GET [/]"},
+	{"header", "LINE", HEADER, 0, 0, 0, NULL, "http: one more header line (repeatable)"},
+	{"delay", "TIME", TIME, AT(delay_ns), NS_PER_MS, 60 * NS_PER_S, NULL,
+		"http: short for --path /delay/MS"},
+	{"work", "TIME", TIME, AT(work_ns), NS_PER_US, NS_PER_S, NULL, "http: short for --path /work/US"},
+	{"reply", "BYTES", BYTES, AT(reply), 1, 1 << 30, NULL,
+		"http: short for --path /bytes/N; raw: length of the reply, whatever its bytes"},
+	{"send", "TEXT|@FILE", TEXT, AT(send), 0, 0, NULL,
+		"raw: the request; \\r \\n \\t \\0 \\xHH are understood"},
+	{"expect", "TEXT|@FILE", TEXT, AT(expect), 0, 0, NULL,
+		"raw: the whole reply; http: its body [learned from one request before the load]"},
+	{"until", "TEXT|@FILE", TEXT, AT(until), 0, 0, NULL, "raw: the reply ends with these bytes"},
+	{"expect-status", "N", COUNT, AT(expect_status), 100, 599, NULL,
+		"http: [learned, any 2xx; 200 with --expect]"},
+	HEADING("Time"),
 	{"warmup", "TIME", TIME, AT(warmup_ns), 0, DAY_NS, NULL, "load before the measured window [1s]"},
-	{"duration", "TIME", TIME, AT(duration_ns), NS_PER_MS, DAY_NS, NULL, "the measured window [5s]"},
+	{"duration", "TIME", TIME, AT(duration_ns), NS_PER_MS, DAY_NS, NULL,
+		"the measured window [5s, or the length of --rate]"},
 	{"drain", "TIME", TIME, AT(drain_ns), 0, DAY_NS, NULL,
-		"wait at most this long for the last replies [1s]"},
+		"wait at most this long for the last replies [1s more than --delay]"},
 	{"timeout", "TIME", TIME, AT(timeout_ns), NS_PER_MS, DAY_NS, NULL,
 		"a request fails after this long [5s]"},
 	{"connect-timeout", "TIME", TIME, AT(connect_timeout_ns), NS_PER_MS, DAY_NS, NULL,
 		"a connect fails after this long [3s]"},
-	{"seed", "N", COUNT, AT(seed), 0, UINT64_MAX, NULL, "of payloads and arrivals [1]"},
+	{"probe", "TIME", TIME, AT(probe_ns), 0, 60 * NS_PER_S, NULL,
+		"watch how much this host stutters for this long before the load [50ms]"},
+	HEADING("The instrument"),
 	{"engine", "epoll|io_uring", CHOICE, AT(engine), 0, 0, engine_names, "[epoll]"},
-	{"wait", "spin|block", CHOICE, AT(wait), 0, 0, wait_names, "how to wait for replies [block]"},
+	{"wait", "spin|block", CHOICE, AT(wait), 0, 0, wait_names,
+		"spin: never sleep, so that the server does not pay for waking this side [block]"},
 	{"threads", "N", COUNT, AT(threads), 1, 1024, NULL, "[1]"},
-	{"cpus", "LIST", CPUS, AT(cpus_text), 0, 0, NULL, "pin thread i to the i-th CPU of this list"},
+	{"cpus", "LIST", CPUS, AT(cpus_text), 0, 0, NULL,
+		"pin thread i to the i-th CPU of this list [not pinned]"},
+	{"nodelay", "on|off", CHOICE, AT(no_delay), 0, 0, switch_names, "TCP_NODELAY on this side [on]"},
+	{"rcvbuf", "BYTES", BYTES, AT(receive_buffer), 1, 1 << 30, NULL,
+		"receive buffer of each socket [the kernel's]"},
+	{"sources", "N", COUNT, AT(sources), 1, 254, NULL,
+		"rotate over N local addresses 127.0.1.x [1; 16 where connections are opened per request]"},
 	{"watch", "PID", PID, 0, 0, 0, NULL, "report this process's CPU time in the window (repeatable)"},
-	{"json", "FILE|-", TEXT, AT(json_path), 0, 0, NULL, "write the whole result there"},
-	{"quiet", NULL, FLAG, AT(quiet), 0, 0, NULL, "no summary"},
+	{"pause", "PID@AT+FOR", PAUSE, 0, 0, 0, NULL,
+		"stop this process AT (such as 5s) into the window FOR (such as 1s), then resume it "
+		"(repeatable)"},
+	HEADING("Results"),
+	{"json", "FILE|-", TEXT, AT(json_path), 0, 0, NULL,
+		"the whole result; -: stdout, and the summary goes to stderr"},
+	{"hgrm", "FILE", TEXT, AT(hgrm_path), 0, 0, NULL, "percentiles as HdrHistogram's plotter reads them"},
+	{"timeline", "FILE", TEXT, AT(timeline_path), 0, 0, NULL,
+		"one JSON line per second, written as it runs"},
+	{"quiet", NULL, FLAG, AT(quiet), 0, 0, NULL, "no summary and no progress"},
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
+_Static_assert((int)ROWS <= (int)MAX_OPTIONS, "raise MAX_OPTIONS");
 
-static bool wrong(char *why, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static bool wrong(char *why, size_t size, const char *format, ...)
+bool options_wrong(char *why, size_t size, const char *format, ...)
 {
 	va_list args;
 
@@ -89,7 +143,7 @@ static bool set_choice(const struct row *row, const char *text, uint32_t *field,
 		}
 	}
 	list_choices(row->choices, all, sizeof(all));
-	return wrong(why, size, "--%s %s: not known here; known are %s", row->name, text, all);
+	return options_wrong(why, size, "--%s %s: not known here; known are %s", row->name, text, all);
 }
 
 static bool set_number(const struct row *row, const char *text, uint64_t *field, char *why, size_t size)
@@ -103,9 +157,9 @@ static bool set_number(const struct row *row, const char *text, uint64_t *field,
 	uint64_t value;
 
 	if (!parse(text, &value))
-		return wrong(why, size, "--%s %s: expected %s", row->name, text, examples[row->kind]);
+		return options_wrong(why, size, "--%s %s: expected %s", row->name, text, examples[row->kind]);
 	if (value < row->min || value > row->max)
-		return wrong(why, size, "--%s %s: expected %s from %llu to %llu", row->name, text,
+		return options_wrong(why, size, "--%s %s: expected %s from %llu to %llu", row->name, text,
 			row->kind == TIME ? "nanoseconds" : "a number", (unsigned long long)row->min,
 			(unsigned long long)row->max);
 	*field = value;
@@ -117,10 +171,41 @@ static bool add_pid(struct options *o, const char *text, char *why, size_t size)
 	uint64_t pid;
 
 	if (!parse_count(text, &pid) || pid < 1 || pid > 1 << 22)
-		return wrong(why, size, "--watch %s: expected the number of a process", text);
+		return options_wrong(why, size, "--watch %s: expected the number of a process", text);
 	if (o->watch_count == MAX_WATCHED)
-		return wrong(why, size, "--watch %s: at most %d processes can be watched", text, MAX_WATCHED);
+		return options_wrong(
+			why, size, "--watch %s: at most %d processes can be watched", text, MAX_WATCHED);
 	o->watch[o->watch_count++] = pid;
+	return true;
+}
+
+/* PID@AT+FOR */
+static bool add_pause(struct options *o, const char *text, char *why, size_t size)
+{
+	char pid[32], at[32], length[32];
+	struct pause p;
+
+	bool fine = sscanf(text, "%31[^@]@%31[^+]+%31s", pid, at, length) == 3 && parse_count(pid, &p.pid) &&
+		    p.pid > 1 && p.pid <= 1 << 22 && parse_time_ns(at, &p.at_ns) &&
+		    parse_time_ns(length, &p.length_ns);
+	if (!fine)
+		return options_wrong(why, size, "--pause %s: expected PID@AT+FOR, such as 4711@5s+1s", text);
+	if (o->pause_count == MAX_PAUSES)
+		return options_wrong(why, size, "--pause %s: at most %d are possible", text, MAX_PAUSES);
+	o->pauses[o->pause_count++] = p;
+	return true;
+}
+
+static bool add_header(struct options *o, const char *text, char *why, size_t size)
+{
+	const char *colon = strchr(text, ':');
+
+	if (!colon || colon == text || strpbrk(text, "\r\n"))
+		return options_wrong(
+			why, size, "--header '%s': expected one line such as 'Accept: text/plain'", text);
+	if (o->header_count == MAX_HEADERS)
+		return options_wrong(why, size, "--header '%s': at most %d are possible", text, MAX_HEADERS);
+	o->headers[o->header_count++] = text;
 	return true;
 }
 
@@ -141,10 +226,14 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 	case CPUS:
 		o->cpus_text = text;
 		if (!parse_cpus(text, &o->cpus))
-			return wrong(why, size, "--cpus %s: expected a list such as 0,2-5", text);
+			return options_wrong(why, size, "--cpus %s: expected a list such as 0,2-5", text);
 		return true;
 	case PID:
 		return add_pid(o, text, why, size);
+	case PAUSE:
+		return add_pause(o, text, why, size);
+	case HEADER:
+		return add_header(o, text, why, size);
 	case FLAG:
 		*(bool *)field = true;
 		return true;
@@ -155,54 +244,59 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 static const struct row *find(const char *name, size_t length)
 {
 	for (size_t i = 0; i < ROWS; i++) {
-		if (strlen(rows[i].name) == length && memcmp(rows[i].name, name, length) == 0)
+		if (rows[i].name && strlen(rows[i].name) == length && memcmp(rows[i].name, name, length) == 0)
 			return &rows[i];
 	}
 	return NULL;
 }
 
+bool options_given(const struct options *o, const char *name)
+{
+	const struct row *row = find(name, strlen(name));
+
+	assert(row);
+	return o->given[row - rows];
+}
+
 static void print_help(void)
 {
-	puts("loadgen: drives a server and measures it.\n\n"
-	     "usage: loadgen --target HOST:PORT --protocol P --connections N [options]\n");
+	puts("loadgen: drives a server, checks every reply, and measures.\n\n"
+	     "usage: loadgen --target HOST:PORT --protocol P --connections N [options]\n\n"
+	     "  loadgen --target 127.0.0.1:8080 --protocol http --connections 50\n"
+	     "      as fast as 50 connections go, for 5 seconds\n"
+	     "  loadgen --target 127.0.0.1:8080 --protocol http --connections 50 --rate 20k --arrival poisson\n"
+	     "      20,000 requests per second, and latency from the moment each was due\n"
+	     "  loadgen --target 127.0.0.1:6379 --protocol raw --connections 50 --send 'PING\\r\\n' --expect "
+	     "'+PONG\\r\\n'\n"
+	     "      any protocol with fixed requests and replies");
 	for (size_t i = 0; i < ROWS; i++) {
 		char left[64];
+		if (!rows[i].name) {
+			printf("\n%s\n", rows[i].help);
+			continue;
+		}
 		snprintf(left, sizeof(left), "--%s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
-		printf("  %-26s %s\n", left, rows[i].help);
+		printf("  %-28s %s\n", left, rows[i].help);
 	}
-	puts("\nTIME is 500ns, 100us, 1.5ms, 2s; a bare number is seconds.\n"
-	     "exit status: 0 good, 1 requests failed, 2 usage, 3 the run is not valid");
+	puts("\nTIME is 500ns, 100us, 1.5ms, 2s or 1m; a bare number is seconds. Rates and counts may end in k "
+	     "or M.\n"
+	     "Exit status: 0 good, 1 requests or connections failed, 2 usage, 3 the run is not valid (the "
+	     "reasons say why).");
 }
 
 static void set_defaults(struct options *o)
 {
 	memset(o, 0, sizeof(*o));
-	o->protocol = o->mode = o->wait = o->engine = 0;
 	o->protocol = UINT32_MAX;
 	o->depth = o->threads = o->seed = 1;
+	o->no_delay = 1;
 	o->size = 64;
+	o->path = "/";
 	o->warmup_ns = o->drain_ns = NS_PER_S;
 	o->duration_ns = o->timeout_ns = 5 * NS_PER_S;
 	o->connect_timeout_ns = 3 * NS_PER_S;
+	o->probe_ns = 50 * NS_PER_MS;
 	sched_getaffinity(0, sizeof(o->cpus), &o->cpus);
-}
-
-static bool check(const struct options *o, char *why, size_t size)
-{
-	if (!o->target)
-		return wrong(
-			why, size, "--target is missing: give the server's address, such as 127.0.0.1:8080");
-	if (o->protocol == UINT32_MAX)
-		return wrong(why, size, "--protocol is missing: give what the server speaks, such as echo");
-	if (o->connections == 0)
-		return wrong(why, size, "--connections is missing: give how many, such as 50");
-	if (o->threads > o->connections)
-		return wrong(why, size,
-			"--threads %llu: more than --connections %llu; at most one thread per connection",
-			(unsigned long long)o->threads, (unsigned long long)o->connections);
-	if (o->mode == MODE_OPEN || o->engine == ENGINE_IO_URING)
-		return wrong(why, size, "--mode open and --engine io_uring: not built in yet");
-	return true;
 }
 
 /* Finds --json first, so that even a wrong command line is answered in JSON where that was asked for. */
@@ -234,16 +328,17 @@ enum parsed options_parse(struct options *o, int argc, char **argv, char *why, s
 		if (strncmp(arg, "--", 2) == 0)
 			row = find(arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
 		if (!row) {
-			wrong(why, size, "%s: no such option; `loadgen --help` lists them", arg);
+			options_wrong(why, size, "%s: no such option; `loadgen --help` lists them", arg);
 			return PARSED_WRONG;
 		}
 		const char *value = row->kind == FLAG ? "" : equals ? equals + 1 : argv[++i];
 		if (!value) {
-			wrong(why, size, "--%s: its value is missing (%s)", row->name, row->argument);
+			options_wrong(why, size, "--%s: its value is missing (%s)", row->name, row->argument);
 			return PARSED_WRONG;
 		}
 		if (!set(row, o, value, why, size))
 			return PARSED_WRONG;
+		o->given[row - rows] = true;
 	}
-	return check(o, why, size) ? PARSED_RUN : PARSED_WRONG;
+	return options_check(o, why, size) ? PARSED_RUN : PARSED_WRONG;
 }

@@ -9,9 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "http_reply.h"
 #include "payload.h"
 
 struct options;
+struct expected;
 
 /* What became of one reply. Everything between OK and FATAL had the right length: its connection is still in
  * step. */
@@ -43,9 +45,33 @@ struct checker_echo {
 	uint8_t head[PAYLOAD_HEAD];
 };
 
+enum { GREET_HEAD = 32 }; /* bytes of a greeting's name that tell whose it is */
+
+struct checker_greet {
+	uint64_t off;
+	bool bad;
+	uint8_t head[6 + GREET_HEAD];
+};
+
+struct checker_http {
+	bool inside;  /* a reply has begun that did not come in one piece */
+	bool differs; /* its body is not the expected one */
+	uint64_t body_off;
+	struct http_reply reply;
+};
+
+struct checker_raw {
+	uint64_t off;
+	bool bad;
+	uint32_t matched; /* bytes of the terminator */
+};
+
 struct checker {
 	union {
 		struct checker_echo echo;
+		struct checker_greet greet;
+		struct checker_http http;
+		struct checker_raw raw;
 	};
 };
 
@@ -56,7 +82,7 @@ struct proto_ops {
 	bool until_eof; /* one request per connection; the reply is complete when the server has closed */
 
 	/* Prepares p from the options; NULL, or a complaint. */
-	const char *(*init)(struct proto *p, const struct options *options);
+	const char *(*init)(struct proto *p, const struct options *options, const struct expected *expected);
 	void (*fini)(struct proto *p);
 
 	/* A new connection begins. */
@@ -87,8 +113,9 @@ struct proto {
 	size_t constant_count;
 	bool closing; /* set by check(): the reply just completed said that the server closes after it */
 	const struct payload *payload;
+	void *state; /* the protocol's own */
 };
 
-extern const struct proto_ops proto_echo;
+extern const struct proto_ops proto_echo, proto_greet, proto_http, proto_raw;
 
 #endif

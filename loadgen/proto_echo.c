@@ -5,8 +5,9 @@
 #include "options.h"
 #include "proto.h"
 
-static const char *echo_init(struct proto *p, const struct options *options)
+static const char *echo_init(struct proto *p, const struct options *options, const struct expected *expected)
 {
+	(void)expected;
 	p->request_len = options->size;
 	return NULL;
 }
@@ -80,7 +81,10 @@ static size_t echo_check(struct proto *p, struct checker *c, const struct asked 
 		*verdict = VERDICT_MORE;
 		return take;
 	}
-	*verdict = e->bad ? name_the_fault(p, e, asked) : VERDICT_OK;
+	if (e->bad)
+		*verdict = name_the_fault(p, e, asked);
+	else
+		*verdict = e->early & bit_of(asked->seq) ? VERDICT_DUPLICATE : VERDICT_OK;
 	e->off = 0;
 	e->bad = false;
 	return take;

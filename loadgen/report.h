@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "expected.h"
 #include "judge.h"
 #include "options.h"
 #include "run.h"
@@ -18,11 +19,15 @@ double report_cpu_per_request(const struct result *r);
 /* Writes the whole result, by loadgen/schema.json, to a file or (path "-") to stdout. False: `why` says what
  * failed. */
 bool report_json(const char *path, const struct options *o, const struct result *r, const struct judgement *j,
-	char *why, size_t why_size);
+	const struct expected *expected, char *why, size_t why_size);
 
 /* The document of a run that never began: {"valid": false, "error": ...}. */
 bool report_json_error(
 	const char *path, enum exit_status status, const char *error, char *why, size_t why_size);
+
+/* Percentiles of the intended latency (open loop) or of the latency from the send, in HdrHistogram's text form.
+ */
+bool report_hgrm(const char *path, const struct options *o, const struct result *r, char *why, size_t why_size);
 
 void report_text(FILE *out, const struct options *o, const struct result *r, const struct judgement *j);
 

@@ -122,16 +122,61 @@ static json_t *client(const struct result *r, const struct judgement *j)
 		(json_int_t)t->send_blocked, "clock_ns", r->clock_cost_ns);
 }
 
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
 static json_t *config(const struct options *o)
 {
-	return json_pack("{ss ss ss sI sI sI sI sI sI sI sI sI ss ss sI ss}", "target", o->target, "protocol",
+	json_t *c = json_pack("{ss ss ss sI sI sI sI sI so so so}", "target", o->target, "protocol",
 		protocol_names[o->protocol], "mode", mode_names[o->mode], "connections",
-		(json_int_t)o->connections, "idle", (json_int_t)o->idle, "depth", (json_int_t)o->depth, "size",
-		(json_int_t)o->size, "warmup_ns", (json_int_t)o->warmup_ns, "duration_ns",
-		(json_int_t)o->duration_ns, "drain_ns", (json_int_t)o->drain_ns, "timeout_ns",
-		(json_int_t)o->timeout_ns, "seed", (json_int_t)o->seed, "engine", engine_names[o->engine],
-		"wait", wait_names[o->wait], "threads", (json_int_t)o->threads, "cpus",
-		o->cpus_text ? o->cpus_text : "");
+		(json_int_t)o->connections, "idle", (json_int_t)o->idle, "depth", (json_int_t)o->depth,
+		"per_connection", (json_int_t)o->per_connection, "think_ns", (json_int_t)o->think_ns, "rate",
+		text_or_null(o->rate_text), "arrival",
+		o->mode == MODE_OPEN ? json_string(arrival_names[o->arrival]) : json_null(), "path",
+		o->protocol == PROTOCOL_HTTP ? json_string(o->path) : json_null());
+
+	json_object_update_new(
+		c, json_pack("{sI sI sI sI sI sI sI sI sI}", "size", (json_int_t)o->size, "shed_ns",
+			   (json_int_t)o->shed_ns, "warmup_ns", (json_int_t)o->warmup_ns, "duration_ns",
+			   (json_int_t)o->duration_ns, "drain_ns", (json_int_t)o->drain_ns, "timeout_ns",
+			   (json_int_t)o->timeout_ns, "connect_timeout_ns", (json_int_t)o->connect_timeout_ns,
+			   "probe_ns", (json_int_t)o->probe_ns, "seed", (json_int_t)o->seed));
+	json_object_update_new(c,
+		json_pack("{ss ss sI so sb sI}", "engine", engine_names[o->engine], "wait", wait_names[o->wait],
+			"threads", (json_int_t)o->threads, "cpus", text_or_null(o->cpus_text), "nodelay",
+			(int)o->no_delay, "rcvbuf", (json_int_t)o->receive_buffer));
+	return c;
+}
+
+/* The reply of http that all others were compared with. */
+static json_t *learned(const struct options *o, const struct expected *e)
+{
+	if (o->protocol != PROTOCOL_HTTP)
+		return json_null();
+	return json_pack("{ss si sI sb}", "path", o->path, "status", (int)e->status, "body_bytes",
+		(json_int_t)e->body_len, "learned", e->learned);
+}
+
+static json_t *moment(uint64_t at_ns, const struct result *r)
+{
+	return at_ns ? json_integer((json_int_t)(at_ns - r->window_start_ns)) : json_null();
+}
+
+static json_t *events(const struct result *r)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < r->event_count; i++) {
+		const struct event_result *e = &r->events[i];
+		json_array_append_new(
+			list, json_pack("{ss sI so so so so}", "kind", "pause", "pid", (json_int_t)e->pid,
+				      "planned_ns", moment(e->planned_ns, r), "from_ns", moment(e->from_ns, r),
+				      "until_ns", moment(e->until_ns, r), "error",
+				      e->error ? json_string(strerror(e->error)) : json_null()));
+	}
+	return list;
 }
 
 static json_t *reasons(const struct judgement *j, const struct result *r)
@@ -160,7 +205,8 @@ static json_t *checks(const struct judgement *j)
 	return list;
 }
 
-static json_t *document(const struct options *o, const struct result *r, const struct judgement *j)
+static json_t *document(const struct options *o, const struct result *r, const struct judgement *j,
+	const struct expected *expected)
 {
 	const struct tally *t = &r->total;
 	uint64_t unfinished = t->scheduled - t->classes[CLASS_OK];
@@ -176,11 +222,13 @@ static json_t *document(const struct options *o, const struct result *r, const s
 	json_object_set_new(d, "connects", connects(&t->connects));
 	json_object_set_new(d, "idle_connects", connects(&t->idle_connects));
 	json_object_set_new(d, "achieved_rps", json_real(report_rps(r)));
-	json_object_set_new(d, "target_rps", json_null());
+	json_object_set_new(d, "target_rps", r->target_rps > 0 ? json_real(r->target_rps) : json_null());
 	json_object_set_new(d, "latency_intended_ns", distribution(&t->intended, unfinished));
 	json_object_set_new(d, "latency_sent_ns", distribution(&t->sent, 0));
 	json_object_set_new(d, "schedule_lag_ns", distribution(&t->lag, 0));
+	json_object_set_new(d, "generator_lag_ns", distribution(&t->late, 0));
 	json_object_set_new(d, "connect_ns", distribution(&t->connect, 0));
+	json_object_set_new(d, "hiccup_ns", distribution(&r->hiccups, 0));
 	json_object_set_new(d, "client", client(r, j));
 	json_object_set_new(d, "watch", host_watch_json(o, &r->before, &r->after));
 	json_object_set_new(d, "host", host_cpus_json(&r->before, &r->after));
@@ -188,6 +236,8 @@ static json_t *document(const struct options *o, const struct result *r, const s
 		json_pack("{sI sI sI sI}", "connect", (json_int_t)r->connect_ns, "warmup",
 			(json_int_t)r->warmup_ns, "measure", (json_int_t)r->window_ns, "drain",
 			(json_int_t)r->drain_ns));
+	json_object_set_new(d, "events", events(r));
+	json_object_set_new(d, "expected", learned(o, expected));
 	json_object_set_new(d, "config", config(o));
 	json_object_set_new(d, "env", host_env_json());
 	return d;
@@ -216,9 +266,9 @@ static bool write_document(const char *path, json_t *d, char *why, size_t why_si
 }
 
 bool report_json(const char *path, const struct options *o, const struct result *r, const struct judgement *j,
-	char *why, size_t why_size)
+	const struct expected *expected, char *why, size_t why_size)
 {
-	return write_document(path, document(o, r, j), why, why_size);
+	return write_document(path, document(o, r, j, expected), why, why_size);
 }
 
 bool report_json_error(const char *path, enum exit_status status, const char *error, char *why, size_t why_size)

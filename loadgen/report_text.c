@@ -4,22 +4,7 @@
 #include <math.h>
 
 #include "clock.h"
-
-/* Three significant digits in the unit that suits. */
-static const char *duration(double ns, char *out, size_t size)
-{
-	static const struct {
-		double factor;
-		const char *name;
-	} units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}, {1, "ns"}};
-	size_t i = 0;
-
-	while (i < 3 && ns < units[i].factor)
-		i++;
-	double value = ns / units[i].factor;
-	snprintf(out, size, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[i].name);
-	return out;
-}
+#include "text.h"
 
 static void quantile(FILE *out, const char *name, const struct histogram *h, uint32_t ppm, uint64_t unfinished)
 {
@@ -27,9 +12,9 @@ static void quantile(FILE *out, const char *name, const struct histogram *h, uin
 	uint64_t value = hist_quantile(h, ppm, unfinished);
 
 	if (value == HIST_INFINITE)
-		fprintf(out, "  %s > %s", name, duration((double)h->max, text, sizeof(text)));
+		fprintf(out, "  %s > %s", name, text_duration((double)h->max, text, sizeof(text)));
 	else
-		fprintf(out, "  %s %s", name, duration((double)value, text, sizeof(text)));
+		fprintf(out, "  %s %s", name, text_duration((double)value, text, sizeof(text)));
 }
 
 static void latencies(FILE *out, const char *title, const struct histogram *h, uint64_t unfinished)
@@ -43,7 +28,7 @@ static void latencies(FILE *out, const char *title, const struct histogram *h, u
 	quantile(out, "p90", h, 900000, unfinished);
 	quantile(out, "p99", h, 990000, unfinished);
 	quantile(out, "p99.9", h, 999000, unfinished);
-	fprintf(out, "  max %s\n", duration((double)h->max, text, sizeof(text)));
+	fprintf(out, "  max %s\n", text_duration((double)h->max, text, sizeof(text)));
 }
 
 static void classes(FILE *out, const char *title, const uint64_t *counts, int first)
@@ -91,6 +76,7 @@ void report_text(FILE *out, const struct options *o, const struct result *r, con
 	latencies(out, "latency intended", &t->intended, t->scheduled - t->classes[CLASS_OK]);
 	latencies(out, "latency sent", &t->sent, 0);
 	latencies(out, "schedule lag", &t->lag, 0);
+	latencies(out, "generator late", &t->late, 0);
 	latencies(out, "connect", &t->connect, 0);
 	classes(out, "not ok", t->classes, CLASS_OK + 1);
 	classes(out, "not ok (warm-up)", t->outside, CLASS_OK + 1);
@@ -101,7 +87,7 @@ void report_text(FILE *out, const struct options *o, const struct result *r, con
 	if (t->unsolicited)
 		fprintf(out, "%-17s  on %" PRIu64 " connections\n", "unasked bytes", t->unsolicited);
 	fprintf(out, "%-17s  %s of CPU per reply, busiest thread %.0f %%; bound: %s\n", "client",
-		duration(report_cpu_per_request(r), per_request, sizeof(per_request)), 100 * j->client_busy,
-		j->bound);
+		text_duration(report_cpu_per_request(r), per_request, sizeof(per_request)),
+		100 * j->client_busy, j->bound);
 	verdict(out, r, j);
 }

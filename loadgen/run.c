@@ -1,36 +1,27 @@
 #include "run.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
 #include "clock.h"
+#include "conduct.h"
 #include "engine.h"
 #include "flow.h"
+#include "hiccup.h"
 
 /* From the moment all connections stand to the first request: lets every thread reach its loop. */
 static const uint64_t START_DELAY_NS = 2 * NS_PER_MS;
-
-struct stage {
-	struct run run;
-	struct worker *workers;
-	uint32_t count;
-	pthread_mutex_t lock;
-	pthread_cond_t changed;
-	uint32_t ready; /* workers whose connections stand, or that gave up */
-	bool go, cancelled;
-};
 
 struct thread_argument {
 	struct stage *stage;
 	struct worker *worker;
 };
 
-/* --- a worker's thread ---------------------------------------------------------------------------------------
- */
+/* --- a worker's thread
+ * ------------------------------------------------------------------------------------------- */
 
 static void pin(const struct worker *w)
 {
@@ -62,6 +53,14 @@ static bool meet(struct stage *s)
 	return !off;
 }
 
+static void await_sampled(struct stage *s)
+{
+	pthread_mutex_lock(&s->lock);
+	while (!s->sampled)
+		pthread_cond_wait(&s->changed, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
 static bool is_over(const struct worker *w, uint64_t now)
 {
 	if (now < atomic_load_explicit(&w->run->window_end_ns, memory_order_relaxed))
@@ -69,64 +68,64 @@ static bool is_over(const struct worker *w, uint64_t now)
 	return flow_drained(w) || now >= atomic_load_explicit(&w->run->drain_end_ns, memory_order_relaxed);
 }
 
+static void stand_up(struct worker *w)
+{
+	const struct options *o = w->options;
+
+	if (o->probe_ns)
+		hiccup_probe(&w->hiccups, o->probe_ns, o->wait == WAIT_SPIN);
+	if (w->engine->init(w) != 0)
+		return;
+	while (!flow_all_up(w) && !w->failed && !atomic_load_explicit(&w->cancelled, memory_order_relaxed))
+		step(w);
+}
+
 static void *work(void *argument)
 {
 	struct stage *s = ((struct thread_argument *)argument)->stage;
 	struct worker *w = ((struct thread_argument *)argument)->worker;
+	const struct options *o = w->options;
 
 	pin(w);
 	/* The kernel rounds waits up to 50 us to save power; the schedule wants the nanosecond. */
 	prctl(PR_SET_TIMERSLACK, 1UL);
-	if (w->engine->init(w) == 0) {
-		while (!flow_all_up(w) && !w->failed &&
-			!atomic_load_explicit(&w->cancelled, memory_order_relaxed))
-			step(w);
-	}
+	stand_up(w);
 	if (meet(s)) {
+		if (o->mode == MODE_OPEN)
+			schedule_init(&w->schedule, &o->rate, s->run.start_ns, o->warmup_ns,
+				(double)w->active_count / (double)o->connections, w->index, s->count,
+				o->arrival == ARRIVAL_POISSON, o->seed);
 		while (clock_now() < s->run.start_ns)
 			w->engine->wait(w, s->run.start_ns);
-		flow_start(w, clock_now());
+		flow_start(w);
 		while (!is_over(w, clock_now()))
 			step(w);
 	}
-	flow_finish(w);
+	if (w->engine_state)
+		flow_finish(w);
 	w->engine->fini(w);
+	atomic_fetch_add(&s->finished, 1);
+	/* A thread's CPU clock ends with it, and the main thread may not have read it yet. */
+	await_sampled(s);
 	return NULL;
 }
 
 /* --- the main thread
- * ------------------------------------------------------------------------------------------ */
+ * ---------------------------------------------------------------------------------------------- */
 
-/* Sleeps until `until_ns`. True: a signal asked to end the run. */
-static bool sleep_until(uint64_t until_ns)
+static const struct proto_ops *const protocols[] = {[PROTOCOL_ECHO] = &proto_echo,
+	[PROTOCOL_GREET] = &proto_greet,
+	[PROTOCOL_HTTP] = &proto_http,
+	[PROTOCOL_RAW] = &proto_raw};
+
+static const struct engine *const engines[] = {[ENGINE_EPOLL] = &engine_epoll};
+
+static int next_cpu(const struct options *o, int after)
 {
-	sigset_t stop;
-
-	sigemptyset(&stop);
-	sigaddset(&stop, SIGINT);
-	sigaddset(&stop, SIGTERM);
-	for (uint64_t now; (now = clock_now()) < until_ns;) {
-		struct timespec left = clock_timespec(until_ns - now);
-		if (sigtimedwait(&stop, NULL, &left) > 0)
-			return true;
-	}
-	return false;
-}
-
-static uint64_t thread_cpu(const struct worker *w)
-{
-	clockid_t clock;
-
-	return pthread_getcpuclockid(w->thread, &clock) == 0 ? clock_cpu(clock) : 0;
-}
-
-static void sample_edge(
-	const struct stage *s, struct host_sample *sample, uint64_t *process_cpu_ns, uint64_t *cpu_ns)
-{
-	host_sample(sample, s->run.options);
-	*process_cpu_ns = clock_cpu(CLOCK_PROCESS_CPUTIME_ID);
-	for (uint32_t i = 0; i < s->count; i++)
-		cpu_ns[i] = thread_cpu(&s->workers[i]);
+	do
+		after = (after + 1) % CPU_SETSIZE;
+	while (!CPU_ISSET((size_t)after, &o->cpus));
+	return after;
 }
 
 /* Deals connections, CPUs and the identity of payloads out to the workers. */
@@ -141,20 +140,20 @@ static bool set_up_workers(struct stage *s)
 		uint32_t active = (uint32_t)(o->connections / s->count + (i < o->connections % s->count));
 		uint32_t idle = (uint32_t)(o->idle / s->count + (i < o->idle % s->count));
 
-		*w = (struct worker){
-			.run = &s->run, .options = o, .engine = &engine_epoll, .index = i, .cpu = -1};
+		w->run = &s->run;
+		w->options = o;
+		w->engine = engines[o->engine];
+		w->index = i;
+		w->cpu = o->cpus_text ? cpu = next_cpu(o, cpu) : -1;
 		tally_init(&w->tally);
-		w->proto.ops = &proto_echo;
+		hist_init(&w->hiccups);
+		w->proto.ops = protocols[o->protocol];
 		w->proto.payload = s->run.payload;
-		if (w->proto.ops->init(&w->proto, o) || !flow_init(w, next_id, active, idle))
+		if (timeline_wanted(s->timeline) && !(w->box = interval_box_new(NS_PER_S)))
+			return false;
+		if (w->proto.ops->init(&w->proto, o, s->run.expected) || !flow_init(w, next_id, active, idle))
 			return false;
 		next_id += active + idle;
-		if (o->cpus_text) {
-			do
-				cpu = (cpu + 1) % CPU_SETSIZE;
-			while (!CPU_ISSET((size_t)cpu, &o->cpus));
-			w->cpu = cpu;
-		}
 	}
 	return true;
 }
@@ -170,7 +169,7 @@ static bool await_ready(struct stage *s)
 		pthread_mutex_unlock(&s->lock);
 		if (all || interrupted)
 			return interrupted;
-		interrupted = sleep_until(clock_now() + NS_PER_MS);
+		interrupted = conduct_sleep(clock_now() + NS_PER_MS);
 		if (interrupted)
 			for (uint32_t i = 0; i < s->count; i++)
 				atomic_store(&s->workers[i].cancelled, true);
@@ -199,37 +198,31 @@ static void release(struct stage *s, bool cancelled)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* From the first request to the end of the window. Fills the samples at its edges. */
-static void drive(struct stage *s, struct result *r, uint64_t *cpu_before, uint64_t *cpu_after)
+/* The share of the window that thread w had work. A spinning thread always burns its CPU; it knows its idle
+ * time itself. */
+static double busy_share(const struct worker *w, uint64_t cpu_ns, uint64_t sampled_ns, uint64_t window_ns)
 {
-	uint64_t cpu_start = 0, cpu_end = 0;
-
-	r->interrupted = sleep_until(s->run.window_start_ns);
-	sample_edge(s, &r->before, &cpu_start, cpu_before);
-	if (!r->interrupted)
-		r->interrupted = sleep_until(s->run.window_end_ns);
-	if (r->interrupted) {
-		uint64_t now = clock_now();
-		atomic_store(&s->run.window_end_ns, now);
-		atomic_store(&s->run.drain_end_ns, now + s->run.options->drain_ns);
+	if (w->options->wait == WAIT_SPIN) {
+		uint64_t idle_ns = w->tally.idle_ns < window_ns ? w->tally.idle_ns : window_ns;
+		return window_ns ? 1 - (double)idle_ns / (double)window_ns : 0;
 	}
-	sample_edge(s, &r->after, &cpu_end, cpu_after);
-	r->process_cpu_ns = cpu_end - cpu_start;
+	return sampled_ns ? (double)cpu_ns / (double)sampled_ns : 0;
 }
 
-static void collect(struct stage *s, struct result *r, const uint64_t *cpu_before, const uint64_t *cpu_after)
+static void collect(struct stage *s, struct result *r)
 {
 	uint64_t sampled_ns = r->after.at_ns - r->before.at_ns;
 
 	tally_init(&r->total);
+	hist_init(&r->hiccups);
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct worker *w = &s->workers[i];
-		uint64_t cpu_ns = cpu_after[i] - cpu_before[i], idle_ns = w->tally.idle_ns;
-		uint64_t work_ns = cpu_ns > idle_ns ? cpu_ns - idle_ns : 0;
+		uint64_t cpu_ns = s->cpu_after[i] - s->cpu_before[i];
 		tally_add(&r->total, &w->tally);
+		hist_add(&r->hiccups, &w->hiccups);
 		r->threads[i].cpu = w->cpu;
 		r->threads[i].cpu_ns = cpu_ns;
-		r->threads[i].busy = sampled_ns ? (double)work_ns / (double)sampled_ns : 0;
+		r->threads[i].busy = busy_share(w, cpu_ns, sampled_ns, r->window_ns);
 	}
 }
 
@@ -243,69 +236,119 @@ static void plan_phases(struct run *run)
 	run->drain_end_ns = run->window_end_ns + o->drain_ns;
 }
 
-static bool run_stage(struct stage *s, struct result *r, struct thread_argument *arguments, uint64_t *cpu)
+static void measure_phases(const struct stage *s, struct result *r, uint64_t over_ns)
 {
-	uint64_t begun_ns = clock_now(), *cpu_before = cpu, *cpu_after = cpu + s->count;
-	uint32_t started = 0;
+	uint64_t end_ns = s->run.window_end_ns, start_ns = s->run.window_start_ns;
 
-	for (; started < s->count; started++) {
-		arguments[started] = (struct thread_argument){s, &s->workers[started]};
-		if (pthread_create(&s->workers[started].thread, NULL, work, &arguments[started]) != 0)
-			return false; /* the others wait in meet(); the process ends with an error message */
+	r->start_ns = s->run.start_ns;
+	r->window_start_ns = start_ns;
+	r->warmup_ns = (end_ns < start_ns ? end_ns : start_ns) - s->run.start_ns;
+	r->window_ns = end_ns > start_ns ? end_ns - start_ns : 0;
+	r->drain_ns = over_ns > end_ns ? over_ns - end_ns : 0;
+}
+
+/* The last part of the timeline, which no tick has told. */
+static void tell_the_rest(struct stage *s, uint64_t now)
+{
+	struct interval *rest = malloc(sizeof(*rest));
+
+	if (!rest)
+		return;
+	interval_init(rest);
+	for (uint32_t i = 0; i < s->count; i++) {
+		interval_publish(s->workers[i].box, now);
+		interval_take(s->workers[i].box, rest);
 	}
-	r->interrupted = await_ready(s);
-	r->started = !r->interrupted && all_stand(s, r);
-	r->connect_ns = clock_now() - begun_ns;
-	plan_phases(&s->run);
-	release(s, !r->started);
-	if (r->started)
-		drive(s, r, cpu_before, cpu_after);
-	for (uint32_t i = 0; i < s->count; i++)
-		pthread_join(s->workers[i].thread, NULL);
-	uint64_t over_ns = clock_now();
-	collect(s, r, cpu_before, cpu_after);
-	if (r->started) {
-		uint64_t end_ns = s->run.window_end_ns, start_ns = s->run.window_start_ns;
-		r->warmup_ns = (end_ns < start_ns ? end_ns : start_ns) - s->run.start_ns;
-		r->window_ns = end_ns > start_ns ? end_ns - start_ns : 0;
-		r->drain_ns = over_ns > end_ns ? over_ns - end_ns : 0;
+	timeline_tell(s->timeline, rest, now, s->run.window_end_ns);
+	free(rest);
+}
+
+static bool start_threads(struct stage *s, struct thread_argument *arguments)
+{
+	for (uint32_t i = 0; i < s->count; i++) {
+		arguments[i] = (struct thread_argument){s, &s->workers[i]};
+		/* When one cannot be made, the others wait in meet(), and the process ends with a message. */
+		if (pthread_create(&s->workers[i].thread, NULL, work, &arguments[i]) != 0)
+			return false;
 	}
 	return true;
 }
 
-bool run_load(
-	const struct options *o, const struct target *target, struct result *r, char *why, size_t why_size)
+static bool run_stage(struct stage *s, struct result *r, struct thread_argument *arguments)
+{
+	uint64_t begun_ns = clock_now();
+
+	if (!start_threads(s, arguments))
+		return false;
+	r->interrupted = await_ready(s);
+	r->started = !r->interrupted && all_stand(s, r);
+	r->connect_ns = clock_now() - begun_ns - s->run.options->probe_ns;
+	plan_phases(&s->run);
+	s->timeline->start_ns = s->timeline->last_ns = s->run.start_ns;
+	s->timeline->window_start_ns = s->run.window_start_ns;
+	s->timeline->run_end_ns = s->run.window_end_ns;
+	release(s, !r->started);
+	if (r->started)
+		conduct(s, r);
+	pthread_mutex_lock(&s->lock);
+	s->sampled = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	for (uint32_t i = 0; i < s->count; i++)
+		pthread_join(s->workers[i].thread, NULL);
+	uint64_t over_ns = clock_now();
+	if (r->started && timeline_wanted(s->timeline))
+		tell_the_rest(s, over_ns);
+	if (r->started)
+		measure_phases(s, r, over_ns);
+	collect(s, r);
+	return true;
+}
+
+static void tear_down(struct stage *s)
+{
+	for (uint32_t i = 0; s->workers && i < s->count; i++) {
+		struct worker *w = &s->workers[i];
+		flow_fini(w);
+		if (w->proto.ops)
+			w->proto.ops->fini(&w->proto);
+	}
+	free(s->workers);
+	free(s->cpu_before);
+	free(s->cpu_after);
+}
+
+bool run_load(const struct options *o, const struct target *target, const struct expected *expected,
+	struct timeline *timeline, struct result *r, char *why, size_t why_size)
 {
 	uint32_t count = (uint32_t)o->threads;
 	struct payload *payload = malloc(sizeof(*payload));
 	struct thread_argument *arguments = calloc(count, sizeof(*arguments));
-	uint64_t *cpu = calloc(2 * (size_t)count, sizeof(*cpu));
-	struct stage s = {.run = {.options = o, .target = target, .payload = payload},
+	struct stage s = {.run = {.options = o, .target = target, .payload = payload, .expected = expected},
 		.count = count,
+		.timeline = timeline,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER};
 
 	memset(r, 0, sizeof(*r));
 	s.workers = calloc(count, sizeof(*s.workers));
+	s.cpu_before = calloc(count, sizeof(*s.cpu_before));
+	s.cpu_after = calloc(count, sizeof(*s.cpu_after));
 	r->threads = calloc(count, sizeof(*r->threads));
 	r->thread_count = count;
 	r->clock_cost_ns = clock_cost_ns();
-	bool fine = payload && arguments && cpu && s.workers && r->threads;
+	r->target_rps = o->mode == MODE_OPEN ? profile_requests(&o->rate) * 1e9 / (double)o->duration_ns : 0;
+	bool fine = payload && arguments && s.workers && s.cpu_before && s.cpu_after && r->threads;
 	if (fine)
 		payload_init(payload, o->seed);
-	fine = fine && set_up_workers(&s) && run_stage(&s, r, arguments, cpu);
+	fine = fine && set_up_workers(&s) && run_stage(&s, r, arguments);
 	if (!fine)
-		snprintf(why, why_size, "not enough memory or threads for --connections %llu --threads %llu",
+		options_wrong(why, why_size,
+			"not enough memory or threads for --connections %llu --threads %llu",
 			(unsigned long long)o->connections, (unsigned long long)o->threads);
-	for (uint32_t i = 0; s.workers && i < count; i++) {
-		flow_fini(&s.workers[i]);
-		if (s.workers[i].proto.ops)
-			s.workers[i].proto.ops->fini(&s.workers[i].proto);
-	}
-	free(s.workers);
+	tear_down(&s);
 	free(payload);
 	free(arguments);
-	free(cpu);
 	return fine;
 }
 

@@ -16,23 +16,38 @@ struct thread_result {
 	double busy; /* share of the window that the thread had work: 1 means that the client is the limit */
 };
 
+/* A planned pause of a process, and when it really happened. */
+struct event_result {
+	uint64_t pid, planned_ns, length_ns;
+	uint64_t from_ns, until_ns; /* 0: not done */
+	int error;                  /* the errno of a signal that could not be sent */
+};
+
 struct result {
 	bool started; /* the connections were established; else `failure` says why not */
 	bool interrupted;
 	char failure[256];
 	struct tally total;                                  /* of all threads */
+	uint64_t start_ns, window_start_ns;                  /* moments */
 	uint64_t connect_ns, warmup_ns, window_ns, drain_ns; /* how long each phase really took */
 	struct host_sample before, after;                    /* at the edges of the window */
 	uint64_t process_cpu_ns;                             /* of the whole generator, between the samples */
 	uint32_t thread_count;
 	struct thread_result *threads;
+	struct event_result events[MAX_PAUSES];
+	uint32_t event_count;
 	double clock_cost_ns;
+	double target_rps; /* open loop: requests due per second of the window, on average */
+	struct histogram hiccups;
 };
+
+struct expected;
+struct timeline;
 
 /* Runs the load and fills *r. False: it could not even begin (no memory, no thread); `why` says what failed.
  * SIGINT and SIGTERM must be blocked; they end the run early. */
-bool run_load(
-	const struct options *o, const struct target *target, struct result *r, char *why, size_t why_size);
+bool run_load(const struct options *o, const struct target *target, const struct expected *expected,
+	struct timeline *timeline, struct result *r, char *why, size_t why_size);
 void run_free(struct result *r);
 
 #endif

@@ -5,6 +5,7 @@ static void add_connects(struct connect_counts *into, const struct connect_count
 	into->attempts += from->attempts;
 	into->established += from->established;
 	into->replaced += from->replaced;
+	into->recycled += from->recycled;
 	for (int i = 0; i < CLASS_COUNT; i++)
 		into->failed[i] += from->failed[i];
 }
@@ -16,6 +17,7 @@ void tally_init(struct tally *t)
 	hist_init(&t->sent);
 	hist_init(&t->lag);
 	hist_init(&t->connect);
+	hist_init(&t->late);
 }
 
 void tally_add(struct tally *into, const struct tally *from)
@@ -41,6 +43,7 @@ void tally_add(struct tally *into, const struct tally *from)
 	hist_add(&into->sent, &from->sent);
 	hist_add(&into->lag, &from->lag);
 	hist_add(&into->connect, &from->connect);
+	hist_add(&into->late, &from->late);
 }
 
 uint64_t tally_ended(const struct tally *t)

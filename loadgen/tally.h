@@ -8,7 +8,8 @@
 #include "histogram.h"
 
 struct connect_counts {
-	uint64_t attempts, established, replaced; /* replaced: connections lost after they were established */
+	uint64_t attempts, established, replaced,
+		recycled; /* replaced: lost after they stood; recycled: closed as agreed */
 	uint64_t failed[CLASS_COUNT];
 };
 
@@ -23,6 +24,7 @@ struct tally {
 	uint64_t waits, events, receives, sends, send_blocked;
 	uint64_t idle_ns; /* inside the window, spent in waits that brought nothing (wait policy spin) */
 	struct histogram intended, sent, lag, connect;
+	struct histogram late; /* open loop: how long a due request waited although a connection was free */
 };
 
 void tally_init(struct tally *t);

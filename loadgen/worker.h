@@ -1,5 +1,5 @@
 /* What one thread of the generator owns. Nothing here is shared with another thread while the run lasts, except
- * the three fields of `struct run` that are read per batch of events. */
+ * what `struct run` marks as atomic: read once per request, written at most once in a run. */
 #ifndef LOADGEN_WORKER_H
 #define LOADGEN_WORKER_H
 
@@ -8,24 +8,28 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fifo.h"
+#include "interval.h"
 #include "net.h"
 #include "options.h"
 #include "proto.h"
+#include "schedule.h"
 #include "tally.h"
 
-/* Sent but unanswered bytes never matter; what is sent or received in one call is at most this. */
+/* What is sent or received in one call is at most this. */
 enum { SCRATCH_BYTES = 65536 };
 
 enum conn_state {
-	CONN_DOWN,       /* no socket; opened again at retry_ns */
+	CONN_DOWN,       /* no socket */
 	CONN_CONNECTING, /* connect begun, not ended */
 	CONN_UP,
 };
 
 struct request {
-	uint64_t intended_ns; /* when it was due: by the schedule (open), when its connection was free again
-				 (closed) */
-	uint64_t sent_ns;     /* just before its first byte went to the kernel, or its connect began */
+	uint64_t intended_ns; /* when it was due: by the schedule (open), when its place was free again (closed)
+			       */
+	uint64_t sent_ns; /* just before its first byte went to the kernel, or its connect began; 0: not yet */
+	bool counted;     /* due inside the window */
 };
 
 /* One slot for a connection. When the connection fails, the slot gets a new one: the count never shrinks.
@@ -33,16 +37,22 @@ struct request {
  * wholly sent. */
 struct conn {
 	int fd;
-	uint32_t id; /* the number of the slot in the whole run, as its payloads carry it */
-	uint8_t state;
-	bool idle;         /* opened and silent */
-	bool want_send;    /* the kernel had no room: the engine calls conn_flush() when it has */
-	uint16_t attempts; /* connects failed in a row */
+	uint32_t id;   /* the number of the slot in the whole run, as its payloads carry it */
 	uint32_t life; /* counts the slot's sockets, so that a late event of an earlier one is known as such */
+	uint8_t state;
+	bool idle;       /* opened and silent */
+	bool want_send;  /* the kernel had no room: the engine sends on when it has */
+	bool to_open;    /* down, and to be opened at retry_ns */
+	uint32_t places; /* of this connection in worker.places */
 	uint64_t issued, sending, answered;
-	size_t send_off; /* bytes of request `sending` that the kernel has taken */
-	uint64_t opened_ns, retry_ns;
+	size_t send_off;          /* bytes of request `sending` that the kernel has taken */
 	struct request *requests; /* a ring of worker.ring_mask + 1; NULL for an idle one */
+	uint64_t first;           /* number of the first request of this life */
+	uint64_t last_byte_ns; /* when the last bytes arrived; kept for replies that end with the connection */
+	uint64_t opened_ns, ready_ns,
+		retry_ns;     /* connect begun; able to take requests since; to be opened at */
+	uint32_t attempts;    /* connects failed in a row */
+	uint32_t engine_slot; /* for the engine */
 	struct checker checker;
 };
 
@@ -52,6 +62,7 @@ struct run {
 	const struct options *options;
 	const struct target *target;
 	const struct payload *payload;
+	const struct expected *expected; /* http and raw: the right reply, where it is known beforehand */
 	uint64_t start_ns, window_start_ns;
 	_Atomic uint64_t window_end_ns; /* moves only when the run is interrupted: then to that moment */
 	_Atomic uint64_t drain_end_ns;
@@ -63,25 +74,27 @@ struct worker {
 	const struct engine *engine;
 	void *engine_state;
 	struct proto proto;
-	struct conn *conns;
+	struct schedule schedule; /* open loop */
+	struct fifo places;
+	struct conn *conns;       /* active ones first, then idle ones */
 	struct request *requests; /* the rings of all active connections, one after another */
-	uint32_t conn_count;      /* active ones first, then idle ones */
-	uint32_t active_count;
+	uint32_t conn_count, active_count;
 	uint32_t ring_mask;
-	uint32_t connecting, down, up; /* slots by state */
+	uint64_t per_life;                /* requests on one connection before it is closed; 0: no such limit */
+	uint32_t connecting, up, to_open; /* slots in these states */
 	uint32_t in_flight;
 	uint32_t next_down; /* where the search for slots to open goes on */
-	uint64_t next_sweep_ns;
+	uint64_t next_open_ns, next_sweep_ns;
 	bool running;           /* requests may be issued */
 	_Atomic bool cancelled; /* set by the main thread: do not wait for connections any longer */
-	const char *failed;     /* why this worker gave up */
+	const char *failed;     /* why this worker gave up, and the errno */
 	int failed_errno;
 	uint32_t index;
 	int cpu; /* pinned to this one; -1: not pinned */
 	pthread_t thread;
-	uint8_t *scratch; /* SCRATCH_BYTES for what is sent */
-	uint8_t *inbox;   /* SCRATCH_BYTES for what is received */
+	struct interval_box *box; /* where the progress of each second goes; NULL: nobody wants it */
 	struct tally tally;
+	struct histogram hiccups;
 };
 
 #endif

@@ -1,0 +1,229 @@
+/* What cannot be, said before the run, with what would be right. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "clock.h"
+#include "net.h"
+#include "options.h"
+
+enum {
+	OWN_FDS = 32, /* for the program itself, and for each thread's engine */
+	CHURN_SOURCES = 16,
+	USABLE_PORTS_PERCENT = 80, /* close to all of them, connect() searches long */
+};
+
+static bool check_required(const struct options *o, char *why, size_t size)
+{
+	if (o->engine == ENGINE_IO_URING)
+		return options_wrong(why, size, "--engine io_uring: not built in yet; use --engine epoll");
+	if (!o->target)
+		return options_wrong(
+			why, size, "--target is missing: give the server's address, such as 127.0.0.1:8080");
+	if (o->protocol == UINT32_MAX)
+		return options_wrong(why, size,
+			"--protocol is missing: say what the server speaks: echo, greet, http or raw");
+	if (o->connections == 0)
+		return options_wrong(why, size, "--connections is missing: say how many, such as 50");
+	if (o->threads > o->connections)
+		return options_wrong(why, size,
+			"--threads %" PRIu64 ": more than --connections %" PRIu64 "; each thread needs one",
+			o->threads, o->connections);
+	return true;
+}
+
+/* Options that belong to one mode. */
+static bool check_mode(struct options *o, char *why, size_t size)
+{
+	static const char *const open_only[] = {"arrival", "shed"};
+
+	if (o->rate_text && !options_given(o, "mode"))
+		o->mode = MODE_OPEN;
+	if (o->mode == MODE_CLOSED) {
+		if (o->rate_text)
+			return options_wrong(why, size,
+				"--rate belongs to --mode open; closed loop takes its rate from the replies");
+		for (size_t i = 0; i < sizeof(open_only) / sizeof(open_only[0]); i++)
+			if (options_given(o, open_only[i]))
+				return options_wrong(why, size, "--%s belongs to --mode open", open_only[i]);
+		return true;
+	}
+	if (!o->rate_text)
+		return options_wrong(why, size, "--mode open needs --rate, such as --rate 10k");
+	if (options_given(o, "think"))
+		return options_wrong(
+			why, size, "--think belongs to --mode closed; in open loop the schedule decides");
+	return true;
+}
+
+static bool check_rate(struct options *o, char *why, size_t size)
+{
+	if (o->mode != MODE_OPEN)
+		return true;
+	if (!profile_parse(&o->rate, o->rate_text, o->duration_ns))
+		return options_wrong(why, size,
+			"--rate %s: expected R, R:TIME or FROM:TO:TIME, separated by commas, such as "
+			"10k or 10k:100k:10s",
+			o->rate_text);
+	uint64_t length_ns = profile_length_ns(&o->rate);
+	if (!options_given(o, "duration"))
+		o->duration_ns = length_ns;
+	if (length_ns != o->duration_ns)
+		return options_wrong(why, size,
+			"--rate %s lasts %.3f s, --duration %.3f s; leave --duration out or make them agree",
+			o->rate_text, (double)length_ns / 1e9, (double)o->duration_ns / 1e9);
+	if (profile_requests(&o->rate) < 1)
+		return options_wrong(why, size,
+			"--rate %s: not one request falls into the window; raise it or --duration",
+			o->rate_text);
+	return true;
+}
+
+/* Options that belong to other protocols. */
+static bool check_protocol(const struct options *o, char *why, size_t size)
+{
+	static const struct {
+		const char *option;
+		uint32_t protocols; /* bits */
+	} owners[] = {{"size", 1 << PROTOCOL_ECHO | 1 << PROTOCOL_GREET}, {"path", 1 << PROTOCOL_HTTP},
+		{"header", 1 << PROTOCOL_HTTP}, {"delay", 1 << PROTOCOL_HTTP}, {"work", 1 << PROTOCOL_HTTP},
+		{"reply", 1 << PROTOCOL_HTTP | 1 << PROTOCOL_RAW}, {"send", 1 << PROTOCOL_RAW},
+		{"expect", 1 << PROTOCOL_HTTP | 1 << PROTOCOL_RAW}, {"until", 1 << PROTOCOL_RAW},
+		{"expect-status", 1 << PROTOCOL_HTTP}};
+
+	for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++) {
+		if (options_given(o, owners[i].option) && !(owners[i].protocols & 1u << o->protocol))
+			return options_wrong(why, size, "--%s has no meaning with --protocol %s",
+				owners[i].option, protocol_names[o->protocol]);
+	}
+	if (o->protocol == PROTOCOL_GREET && (o->depth > 1 || o->per_connection > 1))
+		return options_wrong(why, size,
+			"--protocol greet serves one request per connection: --depth and "
+			"--per-connection can only be 1");
+	if (o->per_connection > 0 && o->depth > o->per_connection)
+		return options_wrong(why, size,
+			"--depth %" PRIu64 ": more than --per-connection %" PRIu64
+			" can never be in flight on a connection",
+			o->depth, o->per_connection);
+	return true;
+}
+
+static bool check_raw(const struct options *o, char *why, size_t size)
+{
+	int ways = options_given(o, "expect") + options_given(o, "until") + options_given(o, "reply");
+
+	if (!o->send)
+		return options_wrong(why, size, "--protocol raw needs --send, such as --send 'PING\\r\\n'");
+	if (ways != 1)
+		return options_wrong(why, size,
+			"--protocol raw needs exactly one of --expect, --until and --reply, to know where "
+			"a reply ends");
+	return true;
+}
+
+/* --delay, --work and --reply are short for the paths of our own servers. */
+static bool check_http(struct options *o, char *why, size_t size)
+{
+	static char path[64];
+	int ways = options_given(o, "path") + options_given(o, "delay") + options_given(o, "work") +
+		   options_given(o, "reply");
+
+	if (ways > 1)
+		return options_wrong(why, size,
+			"--path, --delay, --work and --reply each choose what to GET: give one of them");
+	if (o->delay_ns % NS_PER_MS || o->work_ns % NS_PER_US)
+		return options_wrong(why, size,
+			"--delay is in whole milliseconds, --work in whole microseconds (/delay/MS, /work/US)");
+	if (o->delay_ns)
+		snprintf(path, sizeof(path), "/delay/%" PRIu64, o->delay_ns / NS_PER_MS);
+	else if (o->work_ns)
+		snprintf(path, sizeof(path), "/work/%" PRIu64, o->work_ns / NS_PER_US);
+	else if (options_given(o, "reply"))
+		snprintf(path, sizeof(path), "/bytes/%" PRIu64, o->reply);
+	if (path[0])
+		o->path = path;
+	if (o->path[0] != '/' || strlen(o->path) > 4096 || strpbrk(o->path, " \t\r\n"))
+		return options_wrong(
+			why, size, "--path %s: expected a path such as /index.html, without blanks", o->path);
+	return true;
+}
+
+bool options_check(struct options *o, char *why, size_t size)
+{
+	if (!check_required(o, why, size) || !check_mode(o, why, size) || !check_rate(o, why, size) ||
+		!check_protocol(o, why, size))
+		return false;
+	if (o->protocol == PROTOCOL_RAW && !check_raw(o, why, size))
+		return false;
+	if (o->protocol == PROTOCOL_HTTP && !check_http(o, why, size))
+		return false;
+	o->reply_given = options_given(o, "reply");
+	if (!options_given(o, "drain"))
+		o->drain_ns += o->delay_ns;
+	if (o->delay_ns >= o->timeout_ns)
+		return options_wrong(why, size,
+			"--delay is not shorter than --timeout (%.3f s): every request would fail; raise "
+			"--timeout",
+			(double)o->timeout_ns / 1e9);
+	return true;
+}
+
+static uint64_t local_ports(void)
+{
+	unsigned first = 32768, last = 60999;
+	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+
+	if (file) {
+		if (fscanf(file, "%u %u", &first, &last) != 2)
+			first = 32768, last = 60999;
+		fclose(file);
+	}
+	return last >= first ? last - first + 1 : 0;
+}
+
+static bool check_sources(const struct options *o, struct target *target, char *why, size_t size)
+{
+	uint64_t sockets = o->connections + o->idle, usable = local_ports() * USABLE_PORTS_PERCENT / 100;
+	bool loopback = net_is_loopback4(target),
+	     churn = o->per_connection > 0 || o->protocol == PROTOCOL_GREET;
+
+	if (o->sources > 1 && !loopback)
+		return options_wrong(why, size,
+			"--sources %" PRIu64 ": only a target in 127.0.0.0/8 can be reached from several "
+			"local addresses",
+			o->sources);
+	if (target->address.ss_family == AF_UNIX)
+		return true;
+	uint64_t needed = usable ? (sockets + usable - 1) / usable : 0;
+	target->sources = (unsigned)(options_given(o, "sources") ? o->sources
+				     : loopback && churn         ? CHURN_SOURCES
+								 : needed);
+	if (target->sources <= 1 || !loopback)
+		target->sources = options_given(o, "sources") && loopback ? target->sources : 0;
+	uint64_t most = usable * (target->sources ? target->sources : 1);
+	if (sockets > most)
+		return options_wrong(why, size,
+			"%" PRIu64 " connections need more local ports than the %" PRIu64
+			" that can be used towards one address (net.ipv4.ip_local_port_range); at most "
+			"--connections and --idle %" PRIu64 " together",
+			sockets, usable, most);
+	return true;
+}
+
+bool options_limits(const struct options *o, struct target *target, char *why, size_t size)
+{
+	struct rlimit limit;
+	uint64_t needed = o->connections + o->idle + OWN_FDS + 4 * o->threads;
+
+	target->no_delay = o->no_delay;
+	target->receive_buffer = (int)o->receive_buffer;
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && needed > limit.rlim_cur)
+		return options_wrong(why, size,
+			"%" PRIu64 " connections need %" PRIu64 " file descriptors and the limit is %" PRIu64
+			": raise it (ulimit -n %" PRIu64 "), or use at most %" PRIu64
+			" connections, idle ones included",
+			o->connections + o->idle, needed, (uint64_t)limit.rlim_cur, needed,
+			(uint64_t)limit.rlim_cur - (needed - o->connections - o->idle));
+	return check_sources(o, target, why, size);
+}
