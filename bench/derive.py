@@ -6,11 +6,10 @@ records give the same bytes.
 
 import csv
 import io
+import math
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from bench import env, metrics, stats
 from bench.arms import sort_key
@@ -94,17 +93,26 @@ def of_cell(records: list[dict], names: list[str]) -> dict:
             "samples": {status: sum(r["status"] == status for r in by_arm[arm]) for status in ("ok", "failed", "invalid", "unavailable")},
             "why": next((r["why"] for r in by_arm[arm] if r["why"]), None),
             "limit": max(sorted(set(limits)), key=limits.count) if limits else None,
-            "values": {name: of_metric([metrics.METRICS[name].read(r) for r in good]) for name in [*names, "server_busy", "client_busy"]},
+            "values": {name: of_metric(good, name) for name in [*names, "server_busy", "client_busy"]},
         }
     return arms
 
 
-def of_metric(values: list[float | None]) -> dict | None:
-    known = [v for v in values if v is not None]
+def of_metric(records: list[dict], name: str) -> dict | None:
+    """Median and interval over records; `above` in place of an infinite median: the longest latency that was measured."""
+    known = [v for v in (metrics.METRICS[name].read(r) for r in records) if v is not None]
     if not known:
         return None
     median, low, high, coverage = stats.median_interval(known)
-    return {"median": clean(median), "low": clean(low), "high": clean(high), "coverage": round(coverage, 4), "n": len(known)}
+    found = {"median": finite(median), "low": finite(low), "high": finite(high), "coverage": round(coverage, 4), "n": len(known)}
+    if found["median"] is None:
+        found["above"] = clean(max((v for v in map(metrics.latency_known_us, records) if v is not None), default=0.0))
+    return found
+
+
+def finite(value: float) -> float | None:
+    """A figure as JSON can keep it; None for one beyond all that was measured."""
+    return clean(value) if math.isfinite(value) else None
 
 
 def clean(value: float) -> float:
@@ -118,7 +126,7 @@ def paired(records: list[dict], arm: str, reference: str, metric: str) -> dict[i
     for record in records:
         if record["arm"] in found and record["status"] == "ok":
             value = metrics.METRICS[metric].read(record)
-            if value is not None and value > 0:
+            if value is not None and 0 < value < math.inf:
                 found[record["arm"]][record["block"]] = value
     return {b: (found[arm][b], found[reference][b]) for b in sorted(found[arm]) if b in found[reference]}
 
@@ -137,7 +145,7 @@ def add_ratios(cells: list[dict], by_cell: dict[str, list[dict]], names: list[st
         for cell, arm, ours, theirs in family:
             quantile = quantiles[len(ours)]
             ratio = stats.compare(ours, theirs, metrics.METRICS[metric].better, quantile)
-            shown = {k: clean(v) if isinstance(v, float) and np.isfinite(v) else v for k, v in asdict(ratio).items()}
+            shown = {k: finite(v) if isinstance(v, float) else v for k, v in asdict(ratio).items()}
             cell["arms"][arm].setdefault("ratios", {})[metric] = shown
 
 
@@ -150,7 +158,7 @@ def family_quantile(family: list[tuple[dict, str, list[float], list[float]]], bl
 
 def ceiling(records: list[dict], experiment: dict) -> dict | None:
     """What the client could carry in this run, measured against the cheapest responder."""
-    value = of_metric([metrics.METRICS["client_ceiling_rps"].read(r) for r in records])
+    value = of_metric(records, "client_ceiling_rps")
     return None if value is None else {"arm": experiment["ceiling"]["arm"], **value}
 
 
@@ -165,7 +173,7 @@ def rows(summary: dict) -> list[dict]:
                         ratio = found.get("ratios", {}).get(metric, {})
                         out.append(
                             {"experiment": name, "cell": cell["cell"], "x": cell["params"][experiment["x"]], "arm": arm}
-                            | {"metric": metric, "unit": summary["metrics"][metric]["unit"], **value, "limit": found["limit"]}
+                            | {"metric": metric, "unit": summary["metrics"][metric]["unit"], **value, "above": value.get("above"), "limit": found["limit"]}
                             | {f"ratio_{k}" if k != "ratio" else k: ratio.get(k) for k in ("ratio", "low", "high", "verdict")}
                         )
     return out

@@ -76,6 +76,8 @@ def headline(experiment: dict, metric: str, x: object, arm: str) -> str:
     value = found["values"].get(metric) if found else None
     if not value:
         return "failed"
+    if value["median"] is None:
+        return f"> {number(value['above'])}"
     text = number(value["median"]) + ("°" if metric == "throughput_rps" and found["limit"] != "server" else "")
     ratio = found.get("ratios", {}).get(metric)
     return text + (f" (×{ratio['ratio']:.2f})" if ratio else "")

@@ -3,6 +3,7 @@
 A metric is None where the record cannot say: the function never guesses.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,8 +30,8 @@ def dig(record: dict, *keys: str):
 
 
 def requests(record: dict) -> int | None:
-    """Requests answered right in the measured window."""
-    return dig(record, "load", "counts", "ok") or None
+    """Good replies that arrived inside the measured window, whenever they were due: what the CPU of the window was spent on."""
+    return dig(record, "load", "counts", "completed") or None
 
 
 def server_cpu_ns(record: dict) -> float | None:
@@ -59,11 +60,25 @@ def per_request_us(nanoseconds: float | None, record: dict) -> float | None:
     return None if nanoseconds is None or not count else nanoseconds / count / 1e3
 
 
-def latency_us(record: dict, percentile: str) -> float | None:
+def latency(record: dict) -> dict:
     """From the intended time in an open loop, from the send in a closed one: the one that the mode defines."""
     kind = "latency_intended_ns" if dig(record, "options", "mode") == "open" else "latency_sent_ns"
-    value = dig(record, "load", kind, percentile)
-    return None if not isinstance(value, (int, float)) else value / 1e3
+    return dig(record, "load", kind) or {}
+
+
+def latency_us(record: dict, percentile: str) -> float | None:
+    """A percentile; infinite where its rank is a request that was never answered, for these rank above all others."""
+    found = latency(record)
+    value = found.get(percentile)
+    if value is None:
+        return math.inf if found.get("unfinished") else None
+    return value / 1e3
+
+
+def latency_known_us(record: dict) -> float | None:
+    """The longest latency that was measured: what an infinite percentile is known to exceed."""
+    longest = latency(record).get("max")
+    return None if longest is None else longest / 1e3
 
 
 def window_s(record: dict) -> float | None:

@@ -35,7 +35,10 @@ def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tup
         return Text("–", style="dim"), Text()
     if not found or not found["values"].get(metric):
         return Text(why_empty(found), style="red"), Text()
-    value = Text(number(found["values"][metric]["median"]))
+    median = found["values"][metric]["median"]
+    if median is None:
+        return Text(f">{number(found['values'][metric]['above'])}", style="yellow"), Text()
+    value = Text(number(median))
     if metric == "throughput_rps":
         value.append("°" if found["limit"] != "server" else " ", style="dim")
     ratio = found.get("ratios", {}).get(metric)
@@ -97,8 +100,20 @@ def notes(experiment: dict, metrics: list[str]) -> list[str]:
             lines.append(f"the client's ceiling in this run is {number(experiment['ceiling']['median'])} requests/s (against {experiment['ceiling']['arm']})")
     reasons = {(arm, why) for cell in experiment["cells"] for arm, why in cell["left_out"].items()}
     lines += [f"– {arm} {why}" for arm, why in sorted(reasons)]
-    failures = {(why_empty(a), arm, a["why"]) for cell in experiment["cells"] for arm, a in cell["arms"].items() if a["why"]}
-    return lines + [f"{word}: {arm}: {why}" for word, arm, why in sorted(failures)]
+    if any(value and value["median"] is None for a in found for m, value in a["values"].items() if m in metrics):
+        lines.append("> so many requests were not answered in time that this percentile lies beyond every latency that was measured")
+    return lines
+
+
+def troubles(experiment: dict) -> list[str]:
+    """What went wrong, once per model and kind, with one reason in full."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for cell in experiment["cells"]:
+        for arm, found in cell["arms"].items():
+            for status in ("failed", "invalid", "unavailable"):
+                if found["samples"][status]:
+                    kinds.setdefault((status, arm), []).extend([found["why"]] * found["samples"][status])
+    return [f"{status}: {arm}, {len(whys)} sample{'s' * (len(whys) != 1)}, such as: {whys[0]}" for (status, arm), whys in sorted(kinds.items())]
 
 
 def show(console: Console, summary: dict) -> None:
@@ -113,6 +128,8 @@ def show(console: Console, summary: dict) -> None:
                 about = summary["metrics"][metric]
                 title = f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"
                 print_one(console, title, of_metric(experiment, metric), notes(experiment, [metric]))
+        for line in troubles(experiment):
+            console.print(Text(line, style="yellow"))
 
 
 def print_one(console: Console, title: str, table: Table, lines: list[str]) -> None:

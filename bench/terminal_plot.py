@@ -12,7 +12,7 @@ from bench.table import number
 def medians(experiment: dict, arm: str, metric: str) -> list[tuple[int, float]]:
     """(x, median) of an arm where it has one."""
     found = [(cell["params"][experiment["x"]], (cell["arms"].get(arm) or {"values": {}})["values"].get(metric)) for cell in experiment["cells"]]
-    return [(x, value["median"]) for x, value in found if value]
+    return [(x, value["median"]) for x, value in found if value and value["median"] is not None]
 
 
 def data(experiment: dict, metric: str) -> str:

@@ -20,22 +20,24 @@ AXIS_NAMES = {
     "size": "request size [bytes]",
     "depth": "requests under way per connection",
 }
-WIDTH, PANEL_HEIGHT, HEAD, FOOT = 10.0, 2.9, 0.95, 0.75  # inches
+WIDTH, PANEL_HEIGHT, HEAD, NOTE_HEIGHT = 10.0, 2.9, 0.95, 0.15  # inches
 
 
 def draw(summary: dict, name: str) -> Figure:
     experiment = summary["experiments"][name]
     shown = [m for m in experiment["metrics"] if any(points(experiment, arm, m) for arm in experiment["arms"])]
     rows = (len(shown) + 1) // 2
-    height = HEAD + FOOT + rows * PANEL_HEIGHT
+    below = textwrap.wrap("  ".join(notes(summary, experiment)), 165)
+    foot = 0.4 + NOTE_HEIGHT * len(below)
+    height = HEAD + foot + rows * PANEL_HEIGHT
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, height), squeeze=False)
-    figure.subplots_adjust(left=0.075, right=0.98, top=1 - HEAD / height, bottom=(FOOT + 0.5) / height, hspace=0.42, wspace=0.2)
+    figure.subplots_adjust(left=0.075, right=0.98, top=1 - HEAD / height, bottom=(foot + 0.5) / height, hspace=0.42, wspace=0.2)
     axes = list(grid.flat)
     for axis, metric in zip(axes, shown):
         panel(axis, summary, experiment, metric)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    furniture(figure, summary, experiment, height)
+    furniture(figure, summary, experiment, below, height)
     return figure
 
 
@@ -65,33 +67,34 @@ def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
 
 def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
     """Medians, their band, and hollow points where a throughput is not the server's capacity."""
-    found = points(experiment, arm, metric)
-    if not found:
-        return
     how = look(arm, experiment["arms"])
-    xs = [position(x) for x, _, _ in found]
+    place = places(experiment)
+    found = [(place[x], value, limit) for x, value, limit in points(experiment, arm, metric)]
+    for x, _, _ in (p for p in found if p[1]["median"] is None):
+        axis.plot(x, 0.97, marker="$\\uparrow$", transform=axis.get_xaxis_transform(), color=how.colour, markersize=9, clip_on=False)
+    found = [p for p in found if p[1]["median"] is not None]
+    xs = [x for x, _, _ in found]
     medians = [v["median"] for _, v, _ in found]
-    axis.fill_between(xs, [v["low"] for _, v, _ in found], [v["high"] for _, v, _ in found], color=how.colour, alpha=0.13, linewidth=0)
+    highs = [v["median"] if v["high"] is None else v["high"] for _, v, _ in found]
+    axis.fill_between(xs, [v["low"] for _, v, _ in found], highs, color=how.colour, alpha=0.13, linewidth=0)
     axis.plot(xs, medians, color=how.colour, linestyle=how.line)
     for x, y, (_, _, limit) in zip(xs, medians, found):
         hollow = metric == "throughput_rps" and limit != "server"
         axis.plot(x, y, how.marker, color=how.colour, markerfacecolor="white" if hollow else how.colour, markeredgewidth=1.2)
 
 
-def position(x: float) -> float:
-    """On a logarithmic axis 0 has no place: it stands where 1 would, and the tick says 0."""
-    return max(x, 1)
+def places(experiment: dict) -> dict[float, float]:
+    """Where each x stands.  A logarithmic axis has no 0: it stands a little left of the next, and its tick says 0."""
+    xs = sorted({cell["params"][experiment["x"]] for cell in experiment["cells"]})
+    return {x: x if x > 0 else (xs[1] / 5 if len(xs) > 1 else 1) for x in xs}
 
 
 def x_axis(axis: Axes, experiment: dict) -> None:
-    xs = sorted({cell["params"][experiment["x"]] for cell in experiment["cells"]})
-    places = [position(x) for x in xs]
-    if 0 in xs and len(xs) > 1:  # nearer than 1 would be, or the axis is mostly gap
-        places[0] = places[1] / 5
+    place = places(experiment)
     axis.set_xscale("log")
-    axis.set_xticks(places, [number(x) for x in xs])
+    axis.set_xticks(list(place.values()), [number(x) for x in place])
     axis.set_xticks([], minor=True)
-    axis.set_xlim(places[0] / 1.25, places[-1] * 1.25)
+    axis.set_xlim(min(place.values()) / 1.25, max(place.values()) * 1.25)
     axis.set_xlabel(AXIS_NAMES.get(experiment["x"], experiment["x"]))
 
 
@@ -105,15 +108,14 @@ def ceiling_line(axis: Axes, experiment: dict) -> None:
     )
 
 
-def furniture(figure: Figure, summary: dict, experiment: dict, height: float) -> None:
+def furniture(figure: Figure, summary: dict, experiment: dict, below: list[str], height: float) -> None:
     figure.text(0.012, 1 - 0.10 / height, experiment["title"], fontsize=13, fontweight="bold", va="top")
     arms = experiment["arms"]
     handles = [Line2D([], [], color=look(a, arms).colour, linestyle=look(a, arms).line, marker=look(a, arms).marker, label=a) for a in arms]
     figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.36 / height), ncol=len(arms) if len(arms) <= 9 else 8, handlelength=3.2, columnspacing=1.3
     )
-    lines = textwrap.wrap("  ".join(notes(summary, experiment)), 165)
-    figure.text(0.012, 0.30 / height, "\n".join(lines), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
+    figure.text(0.012, 0.30 / height, "\n".join(below), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
     figure.text(0.012, 0.10 / height, f"{summary['environment']}  ·  run {summary['run']}", fontsize=6.8, color=FAINT, va="bottom")
 
 
@@ -130,6 +132,8 @@ def notes(summary: dict, experiment: dict) -> list[str]:
     said.append(f"Points are medians over {experiment['blocks']} blocks, a fresh server process in each; bands {band}.")
     if "throughput_rps" in experiment["metrics"]:
         said.append("Hollow: the server's CPU was not the limit, so no capacity is claimed.")
+    if any(v and v["median"] is None for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values()):
+        said.append("An arrow: so many requests were not answered in time that the percentile lies beyond every latency measured.")
     said += left_out(experiment)
     return said
 
@@ -142,7 +146,7 @@ def left_out(experiment: dict) -> list[str]:
             missing.setdefault((arm, why), []).append(number(cell["params"][experiment["x"]]))
         for arm, found in cell["arms"].items():
             if not found["samples"]["ok"]:
-                missing.setdefault((arm, f"has no good sample ({found['why']})"), []).append(number(cell["params"][experiment["x"]]))
+                missing.setdefault((arm, "has no good sample"), []).append(number(cell["params"][experiment["x"]]))
     every = len(experiment["cells"])
     said = []
     for (arm, why), xs in missing.items():

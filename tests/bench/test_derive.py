@@ -95,11 +95,26 @@ def test_metrics_never_guess() -> None:
         assert metric.read({"load": None, "server": {}, "options": {}, "placement": {}}) is None
 
 
+def overloaded(p99: float | None, unfinished: int, longest: float = 8e6) -> dict:
+    latency = {"n": 100, "unfinished": unfinished, "p50": 5e4, "p99": p99, "max": longest}
+    return {"options": {"mode": "open"}, "load": {"latency_intended_ns": latency}}
+
+
+def test_percentile_of_requests_never_answered_is_infinite_and_shown_as_beyond_the_longest() -> None:
+    assert metrics.latency_us(overloaded(9e5, 3), "p99") == 900.0, "few unfinished requests lie above the 99th percentile"
+    assert metrics.latency_us(overloaded(None, 40), "p99") == float("inf")
+    found = derive.of_metric([overloaded(None, 40, 7e6), overloaded(None, 40, 8e6), overloaded(9e5, 1)], "p99_us")
+    assert found is not None and found["median"] is None and found["above"] == 8000.0
+    json.dumps(found, allow_nan=False)
+    mostly_fine = derive.of_metric([overloaded(None, 40), overloaded(9e5, 1), overloaded(7e5, 1)], "p99_us")
+    assert mostly_fine is not None and mostly_fine["median"] == 900.0 and mostly_fine["high"] is None
+
+
 def limit_of(server_ns: float, client_ns: float, wait: str = "block", bound: str = "neither") -> str:
     load = {
         "bound": bound,
         "window_ns": 1e9,
-        "counts": {"ok": 1000},
+        "counts": {"completed": 1000},
         "client": {"cpu_ns": client_ns},
         "watch": [{"pid": 7, "cpu_ns": server_ns}],
         "host": {"window_ns": 1e9, "cpus": [{"cpu": 1, "idle_ns": 5e8}]},

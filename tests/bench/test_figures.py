@@ -87,10 +87,20 @@ def test_points_that_claim_no_capacity_are_hollow() -> None:
     assert faces[1] == "white" and faces[10] == style.LOOKS["epoll_lt"].colour
 
 
+def test_percentile_beyond_all_that_was_measured_is_an_arrow_and_explained() -> None:
+    data = summary(["epoll_lt"], [1, 10], ["p99_us"])
+    data["experiments"]["e"]["cells"][1]["arms"]["epoll_lt"]["values"]["p99_us"] = {"median": None, "low": 1.0, "high": None, "above": 9.0, "coverage": 0.75, "n": 3}
+    figure = curves.draw(data, "e")
+    figure.canvas.draw()
+    arrows = [line for line in figure.axes[0].lines if "uparrow" in str(line.get_marker())]
+    assert [line.get_xdata()[0] for line in arrows] == [10]
+    assert any("An arrow" in text.get_text() for text in figure.texts)
+
+
 def test_notes_say_what_is_missing_and_why() -> None:
     said = " ".join(curves.left_out(summary(["epoll_lt"], [1, 10, 100], ["p99_us"], failed=True)["experiments"]["e"]))
     assert "blocking serves 1 at once and is left out at 10, 100." in said
-    assert "epoll_lt has no good sample (killed by SIGSEGV) and is left out." in said
+    assert "epoll_lt has no good sample and is left out." in said
 
 
 def test_zero_stands_on_the_axis_and_is_called_zero() -> None:

@@ -55,7 +55,7 @@ def document(told, name):
         "valid": name != "invalidates",
         "reasons": ["the schedule lagged"] if name == "invalidates" else [],
         "bound": "neither",
-        "counts": {"scheduled": ok, "ok": ok, "shed": 0, "inflight_end": 0, "never_sent": 0},
+        "counts": {"scheduled": ok, "ok": ok, "shed": 0, "inflight_end": 0, "never_sent": 0, "completed": ok},
         "errors": {},
         "achieved_rps": rate,
         "target_rps": float(told["rate"]) or None,
