@@ -97,7 +97,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list plots docs demo reach print-flags
+.PHONY: bench list doctor plots docs demo reach print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory all
@@ -105,6 +105,10 @@ bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) 
 
 list: all  ## list the models: how each waits, what it speaks, how many clients it serves at once
 	@$(BENCH) list models
+
+doctor: all  ## is this host fit to measure on, what would it do to a result, how is it mended
+	@bench/require.sh bench
+	@$(BENCH) doctor
 
 plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 	@bench/require.sh bench
@@ -201,3 +205,28 @@ $(BUILD)/fuzz/%: tests/fuzz/%.c $(FUZZED) $(wildcard servers/core/*.h tests/unit
 	$(CLANG) $(FUZZ_FLAGS) $(UNIT_WRAP) -o $@ $< $(FUZZED)
 
 -include $(wildcard $(BUILD)/tests/unit.d/*.d)
+
+# --- the load generator's own tests: unit tests under cmocka, and the small peers that pytest drives it against --------
+
+LOADGEN_PARTS = $(filter-out $(BUILD)/loadgen.d/main.o,$(LOADGEN))
+LOADGEN_UNIT  = $(if $(CMOCKA),$(patsubst tests/loadgen/%.c,$(BUILD)/tests/loadgen/%,$(wildcard tests/loadgen/test_*.c)))
+LOADGEN_PEERS = $(patsubst tests/loadgen/%.c,$(BUILD)/arms/%,$(wildcard tests/loadgen/peer*.c))
+WITH_ASAN  += loadgen-programs
+TEST_PARTS += loadgen-programs
+
+.PHONY: loadgen-programs
+loadgen-programs: $(LOADGEN_UNIT) $(LOADGEN_PEERS)
+
+$(BUILD)/tests/loadgen/%: $(BUILD)/tests/loadgen.d/%.o $(LOADGEN_PARTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -ljansson -luring -lm
+
+$(BUILD)/arms/peer%: $(BUILD)/tests/loadgen.d/peer%.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(BUILD)/tests/loadgen.d/%.o: tests/loadgen/%.c
+	@mkdir -p $(@D)
+	$(CC) -Iloadgen $(ALL_CFLAGS) -c -o $@ $<
+
+-include $(wildcard $(BUILD)/tests/loadgen.d/*.d)

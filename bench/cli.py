@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, demo, docs, listing, paths, prepare, reach, records, report
+from bench import adhoc, demo, docs, doctor, listing, paths, prepare, reach, records, report
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("csv", "tsv"), default="csv")
     documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
+    command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
     reach = command("reach", do_reach, "measure this project's own bars: server CPU per request against nginx and plain loops")
@@ -131,6 +132,12 @@ def do_docs(options: argparse.Namespace, console: Console) -> int:
     for path in docs.make(run):
         console.print(f"made: {paths.shown(path)}")
     return 0
+
+
+def do_doctor(options: argparse.Namespace, console: Console) -> int:
+    findings = doctor.examine(paths.results_dir(options.results))
+    report.show_findings(findings, console)
+    return 1 if any(finding.level == doctor.BAD for finding in findings) else 0
 
 
 def do_list(options: argparse.Namespace, console: Console) -> int:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import env, metrics, stats
+from bench import env, metrics, scaling, stats
 from bench.arms import sort_key
 from bench.errors import BenchError
 from bench.experiment import cell_key
@@ -68,8 +68,22 @@ def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
         "blocks": len({r["block"] for r in mine}),
         "arms": sorted({r["arm"] for r in mine if r["role"] == "arm"}, key=sort_key),
         "ceiling": ceiling([r for r in mine if r["role"] == "ceiling" and r["status"] == "ok"], experiment),
+        "scaling": growth(experiment, cells, by_cell) if experiment["scaling"] else None,
         "cells": cells,
     }
+
+
+def growth(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) -> dict[str, dict | None]:
+    """Arm -> the line through its leading metric over x, or None where too little was measured."""
+    metric = metrics.METRICS[experiment["metrics"][0]]
+    blocks: dict[str, dict[int, dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
+    for cell in cells:
+        for record in by_cell[cell["cell"]]:
+            value = metric.read(record) if record["status"] == "ok" else None
+            if value:
+                blocks[record["arm"]][record["block"]][cell["params"][experiment["x"]]] = value
+    lines = {arm: scaling.judge(blocks[arm]) for arm in sorted(blocks, key=sort_key)}
+    return {arm: line and {k: finite(v) if isinstance(v, float) else v for k, v in asdict(line).items()} for arm, line in lines.items()}
 
 
 def combinations(grid: dict) -> list[dict]:

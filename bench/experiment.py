@@ -41,6 +41,7 @@ class Experiment:
     profiles: dict[str, Profile]
     part_of: list[str] = field(default_factory=list)
     figure: str = "curves"
+    scaling: bool = False
     arms: dict = field(default_factory=dict)
     server: dict = field(default_factory=dict)
     ceiling: dict | None = None

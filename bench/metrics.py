@@ -132,7 +132,7 @@ METRICS = {
     metric.name: metric
     for metric in (
         Metric("server_cpu_us_per_req", "server CPU per request", "µs", "lower", lambda r: per_request_us(server_cpu_ns(r), r)),
-        Metric("host_cpu_us_per_req", "host CPU per request, server side", "µs", "lower", lambda r: per_request_us(busy_ns(r, "server"), r)),
+        Metric("host_cpu_us_per_req", "host CPU per request", "µs", "lower", lambda r: per_request_us(busy_ns(r, "server"), r)),
         Metric("throughput_rps", "throughput", "requests/s", "higher", throughput),
         Metric("p50_us", "latency, median", "µs", "lower", lambda r: latency_us(r, "p50")),
         Metric("p99_us", "latency, 99th percentile", "µs", "lower", lambda r: latency_us(r, "p99")),

@@ -3,6 +3,7 @@
 Nothing is drawn while a window is measured: the runner calls in between samples.
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -104,9 +105,11 @@ def outcome(record: dict) -> str:
     if record["status"] != "ok":
         words = f" | last words: {record['last_words'].splitlines()[-1]}" if record["last_words"] else ""
         return f"{where}  {record['status'].upper()}: {record['why']}{words}"
-    shown = ("server_cpu_us_per_req", "throughput_rps", "p99_us")
-    values = [(metrics.METRICS[name], metrics.METRICS[name].read(record)) for name in shown]
-    return where + "  " + "  ".join(f"{m.name.rsplit('_', 1)[0].replace('_us_per', ' per')} {v:.4g} {m.unit}" for m, v in values if v is not None)
+    cpu, rate, p99 = (metrics.METRICS[name].read(record) for name in ("server_cpu_us_per_req", "throughput_rps", "p99_us"))
+    said = [f"{cpu:.4g} µs CPU per request"] if cpu is not None else []
+    said += [f"{rate:.0f} requests/s"] if rate is not None else []
+    said += [f"p99 {p99:.4g} µs" if math.isfinite(p99) else "p99 beyond measure"] if p99 is not None else []
+    return f"{where}  {', '.join(said)}"
 
 
 def choose(console: Console, quiet: bool = False) -> Progress:

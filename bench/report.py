@@ -8,8 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench import derive, metrics, paths, progress, records, runner, table, terminal_plot
+from bench.doctor import Finding
 from bench.errors import BenchError, UsageError
 from bench.measure import Bed
 from bench.prepare import Ready
@@ -91,3 +93,12 @@ def show_cell(folder: Path, cell: str, console: Console) -> None:
         if record["why"]:
             console.print(f"{record['id']}: {record['why']}" + (f"\n  last words: {record['last_words']}" if record["last_words"] else ""), markup=False)
 
+
+def show_findings(findings: list[Finding], console: Console) -> None:
+    """The doctor's findings, what each does to a result, and how to mend it."""
+    styles = {"good": "green", "mind": "yellow", "bad": "bold red"}
+    for finding in findings:
+        console.print(Text.assemble((f"{finding.level:<5}", styles[finding.level]), (f"{finding.what:<13}", "bold"), finding.found))
+        for lead, words in (("so: ", finding.effect), ("mend: ", finding.mend)):
+            if words:
+                console.print(Text(f"{'':18}{lead}{words}", style="dim"))

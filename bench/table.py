@@ -16,6 +16,7 @@ MARKS = {  # verdict -> sign, style
     "unresolved": ("?", "dim"),
     "level": ("", ""),
 }
+GROWTH_NOTE = "cost = c0 + c1 × N, fitted in each block; O(1) up to 0.3 in the last column, O(N) from 3; verdicts from 12 blocks on"
 LEGENDS = {
     "quick": "▲ leans ahead, ▼ leans behind: every block on that side and more than 3 % on average; a hint, no verdict",
     "full": "▲▲ ahead, ▼▼ behind, = tie (whole interval within 3 %), ? unresolved; 95 % for all comparisons of this table together",
@@ -86,6 +87,19 @@ def of_cell(summary: dict, experiment: dict) -> Table:
     return table
 
 
+def of_growth(experiment: dict, unit: str) -> Table:
+    """The fitted line of each arm, and what it amounts to."""
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in ("model", f"c0 ({unit})", f"c1 ({unit} per 1,000)", "95 % interval of c1", f"c1 × {max(c['params'][experiment['x']] for c in experiment['cells'])} / c0", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("model", "verdict") else "right", no_wrap=True)
+    for arm, line in experiment["scaling"].items():
+        if line:
+            word = "" if line["verdict"] == "none" else line["verdict"]
+            band = f"{line['c1_low'] * 1000:.3g} to {line['c1_high'] * 1000:.3g}"
+            table.add_row(arm, f"{line['c0']:.3g}", f"{line['c1'] * 1000:.3g}", band, f"{line['growth']:.2g}", word)
+    return table
+
+
 def notes(experiment: dict, metrics: list[str]) -> list[str]:
     """What a reader must know to read the table right."""
     lines = [f"medians over {experiment['blocks']} block{'s' * (experiment['blocks'] != 1)}, a fresh server process in each"]
@@ -124,10 +138,13 @@ def show(console: Console, summary: dict) -> None:
         elif len(experiment["cells"]) == 1:
             print_one(console, experiment["title"], of_cell(summary, experiment), notes(experiment, experiment["metrics"]))
         else:
-            for metric in dict.fromkeys([experiment["metrics"][0], *(m for m in experiment["metrics"] if m == "p99_us")]):
+            for metric in dict.fromkeys([experiment["metrics"][0], *(m for m in experiment["metrics"] if m in ("p99_us", "rss_kib_per_conn"))]):
                 about = summary["metrics"][metric]
                 title = f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"
                 print_one(console, title, of_metric(experiment, metric), notes(experiment, [metric]))
+        if any((experiment["scaling"] or {}).values()):
+            unit = summary["metrics"][experiment["metrics"][0]]["unit"]
+            print_one(console, f"{name}: growth with {experiment['x']}", of_growth(experiment, unit), [GROWTH_NOTE])
         for line in troubles(experiment):
             console.print(Text(line, style="yellow"))
 

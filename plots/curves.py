@@ -27,7 +27,7 @@ def draw(summary: dict, name: str) -> Figure:
     experiment = summary["experiments"][name]
     shown = [m for m in experiment["metrics"] if any(points(experiment, arm, m) for arm in experiment["arms"])]
     rows = (len(shown) + 1) // 2
-    below = textwrap.wrap("  ".join(notes(summary, experiment)), 165)
+    below = textwrap.wrap("  ".join(notes(summary, experiment)), 172)
     foot = 0.4 + NOTE_HEIGHT * len(below)
     height = HEAD + foot + rows * PANEL_HEIGHT
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, height), squeeze=False)

@@ -107,6 +107,7 @@ def test_invalid_samples_are_counted_and_never_averaged(house: House) -> None:
     done = house.bench("run", house.experiment(rates="[1000]"), "--no-figures")
     assert done.returncode == 3, "a cell was left without a valid sample"
     assert "2 invalid" in done.stdout and "the schedule lagged" in done.stdout
+    assert outcomes(house.run_folder())["test/rate=1000/0/invalidates"]["discarded"] == ["the schedule lagged"], "measured once more, and said so"
 
 
 def test_what_this_host_cannot_run_is_said_and_is_no_failure(house: House) -> None:
