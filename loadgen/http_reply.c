@@ -31,8 +31,9 @@ static bool whole_number(const char *text, int base, const char *ends, uint64_t 
 {
 	char *end;
 
+	/* strtoull() would also take blanks, a sign and 0x. */
 	if (!(base == 16 ? isxdigit((unsigned char)text[0]) : isdigit((unsigned char)text[0])) ||
-		strpbrk(text, "xX"))
+		tolower((unsigned char)text[1]) == 'x')
 		return false;
 	unsigned long long value = strtoull(text, &end, base);
 	if ((*end != '\0' && !strchr(ends, *end)) || value >> 62)

@@ -14,7 +14,7 @@ static uint64_t mix(uint64_t x)
 
 static uint64_t key_of(const struct payload *p, uint32_t conn, uint64_t seq)
 {
-	return mix(p->seed + mix(((uint64_t)conn << 40) ^ seq));
+	return mix(seq + mix(p->seed + mix(conn + UINT64_C(1))));
 }
 
 void payload_init(struct payload *p, uint64_t seed)

@@ -179,6 +179,44 @@ static json_t *events(const struct result *r)
 	return list;
 }
 
+/* "reset 3, timeout 1" */
+static void list_classes(const uint64_t *a, const uint64_t *b, int first, char *out, size_t size)
+{
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (int i = first; i < CLASS_COUNT && used < size; i++) {
+		uint64_t n = a[i] + (b ? b[i] : 0);
+		if (n)
+			used += (size_t)snprintf(
+				out + used, size - used, "%s%s %" PRIu64, used ? ", " : "", class_names[i], n);
+	}
+}
+
+static void add_failures(json_t *list, const struct result *r)
+{
+	const struct tally *t = &r->total;
+	char classes[512];
+
+	list_classes(t->classes, t->outside, CLASS_FIRST_ERROR, classes, sizeof(classes));
+	if (classes[0])
+		json_array_append_new(
+			list, json_sprintf("failed: requests ended as %s (warm-up included)", classes));
+	list_classes(t->connects.failed, t->idle_connects.failed, 0, classes, sizeof(classes));
+	if (classes[0])
+		json_array_append_new(list, json_sprintf("failed: connects ended as %s", classes));
+	if (t->idle_connects.replaced)
+		json_array_append_new(list, json_sprintf("failed: %llu idle connections were lost and replaced",
+						    (unsigned long long)t->idle_connects.replaced));
+	if (t->unsolicited)
+		json_array_append_new(
+			list, json_sprintf("failed: bytes that nobody had asked for came on %llu connections",
+				      (unsigned long long)t->unsolicited));
+	if (r->started && t->classes[CLASS_OK] == 0)
+		json_array_append_new(list, json_string("failed: not one request of the window was answered"));
+}
+
+/* Why the run is not valid, and what failed. */
 static json_t *reasons(const struct judgement *j, const struct result *r)
 {
 	json_t *list = json_array();
@@ -190,6 +228,8 @@ static json_t *reasons(const struct judgement *j, const struct result *r)
 			json_array_append_new(
 				list, json_sprintf("%s: %s", j->checks[i].name, j->checks[i].text));
 	}
+	if (j->failed)
+		add_failures(list, r);
 	return list;
 }
 
