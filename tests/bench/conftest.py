@@ -62,7 +62,7 @@ class House:
         return str(path)
 
     def command(self, *words: str) -> list[str]:
-        extra = ["--together"] if words[0] in ("run", "resume") else []
+        extra = ["--together"] if words[0] in ("run", "resume", "try") else []
         where = ["--results", str(self.results)] if words[0] != "--help" else []
         return [sys.executable, "-m", "bench", *words, *extra, *where]
 

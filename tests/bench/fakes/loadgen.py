@@ -36,7 +36,7 @@ def seconds(text):
 def watched_name(pid):
     with open(f"/proc/{pid}/cmdline", "rb") as file:
         words = file.read().split(b"\0")
-    return next(os.path.basename(w.decode()) for w in words if b"/servers/" in w)
+    return next((os.path.basename(w.decode()) for w in words if b"/servers/" in w), "a contender")
 
 
 def latency(microseconds):
