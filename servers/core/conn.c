@@ -74,9 +74,7 @@ static void echo_feed(struct conn *conn, const uint8_t *data, size_t n)
 	conn->core->requests++;
 	if (!conn->out)
 		conn->out = block_get(&conn->core->blocks, n < BLOCK_LARGE ? n : BLOCK_LARGE);
-	size_t fits = block_tail(conn->out) < n ? block_tail(conn->out) : n;
-	if (conn->in)
-		fits = 0; /* bytes already wait behind `out`: keep their order */
+	size_t fits = block_tail(conn->out) < n ? block_tail(conn->out) : n; /* none while bytes wait in `in` */
 	block_append(conn->out, data, fits);
 	if (n > fits)
 		hold(conn, data + fits, n - fits);
