@@ -221,7 +221,7 @@ $(BUILD)/tests/loadgen/%: $(BUILD)/tests/loadgen.d/%.o $(LOADGEN_PARTS)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -lcmocka -ljansson -luring -lm
 
-$(BUILD)/arms/peer%: $(BUILD)/tests/loadgen.d/peer%.o
+$(LOADGEN_PEERS): $(BUILD)/arms/%: $(BUILD)/tests/loadgen.d/%.o
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 

@@ -58,6 +58,27 @@ static void larger_ones_are_not_kept(void **state)
 	assert_null(blocks.large);
 }
 
+static void trimming_keeps_a_few_of_each(void **state)
+{
+	(void)state;
+	struct blocks blocks = {0};
+	struct block *lent[12];
+	for (size_t i = 0; i < 12; i++)
+		lent[i] = block_get(&blocks, i % 2 ? 1 : BLOCK_LARGE);
+	for (size_t i = 0; i < 12; i++)
+		block_put(&blocks, lent[i]);
+	blocks_trim(&blocks, 2);
+	assert_non_null(blocks.small->next);
+	assert_null(blocks.small->next->next);
+	assert_non_null(blocks.large->next);
+	assert_null(blocks.large->next->next);
+	blocks_trim(&blocks, 2);
+	assert_non_null(blocks.small->next);
+	blocks_trim(&blocks, 0);
+	assert_null(blocks.small);
+	assert_null(blocks.large);
+}
+
 static void appended_bytes_stand_in_order(void **state)
 {
 	(void)state;
@@ -91,6 +112,7 @@ int main(void)
 		cmocka_unit_test(blocks_come_in_two_sizes_and_larger_ones),
 		cmocka_unit_test(what_was_put_back_is_lent_again),
 		cmocka_unit_test(larger_ones_are_not_kept),
+		cmocka_unit_test(trimming_keeps_a_few_of_each),
 		cmocka_unit_test(appended_bytes_stand_in_order),
 		cmocka_unit_test(nothing_is_used_in_no_block),
 	};

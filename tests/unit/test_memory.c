@@ -256,6 +256,41 @@ static void a_drop_at_any_time_gives_everything_back(void **state)
 	}
 }
 
+static size_t spare(const struct blocks *blocks)
+{
+	size_t n = 0;
+	for (const struct block *block = blocks->small; block; block = block->next)
+		n++;
+	for (const struct block *block = blocks->large; block; block = block->next)
+		n++;
+	return n;
+}
+
+/* One worker reads, another one sends: the blocks wander from the first to the second, and must not pile up. */
+static void connections_that_wander_leave_no_pile(void **state)
+{
+	(void)state;
+	static const char *const begins[] = {"GET / HTTP/1.1\nHo", "GET /bytes/9000 HTTP/1.1\nHost: x\n\nGET"};
+	static const char *const ends[] = {"st: x\n\n", " / HTTP/1.1\nHost: x\n\n"};
+	static struct conn conns[500];
+	struct core reader = {.protocol = PROTOCOL_HTTP}, sender = {.protocol = PROTOCOL_HTTP};
+	for (size_t i = 0; i < 500; i++) {
+		conn_open(&conns[i], &reader);
+		conn_feed(&conns[i], begins[i % 2], strlen(begins[i % 2]));
+	}
+	for (size_t i = 0; i < 500; i++) {
+		conn_move(&conns[i], &sender);
+		conn_feed(&conns[i], ends[i % 2], strlen(ends[i % 2]));
+		take_all(&conns[i]);
+		assert_int_equal(conn_wants(&conns[i]), CONN_RECV);
+		assert_true(spare(&sender.blocks) <= 4 + 2); /* what it keeps, and what one gives back */
+	}
+	assert_int_equal(reader.requests + sender.requests, 250 * 1 + 250 * 2);
+	assert_int_equal(ledger.held, 0);
+	core_free(&reader);
+	core_free(&sender);
+}
+
 /* A test that failed leaves its connections behind: that is no fault of the next one. */
 static int set_up(void **state)
 {
@@ -275,6 +310,7 @@ int main(void)
 		TEST(a_delayed_request_holds_nothing),
 		TEST(no_request_allocates_once_warm),
 		TEST(beyond_the_room_nothing_is_lost),
+		TEST(connections_that_wander_leave_no_pile),
 		TEST(a_drop_at_any_time_gives_everything_back),
 	};
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
