@@ -98,9 +98,9 @@ static json_t *counts(const struct tally *t)
 
 static json_t *connects(const struct connect_counts *c)
 {
-	return json_pack("{sI sI sI so}", "attempts", (json_int_t)c->attempts, "established",
-		(json_int_t)c->established, "replaced", (json_int_t)c->replaced, "failed",
-		by_class(c->failed, 0));
+	return json_pack("{sI sI sI sI so}", "attempts", (json_int_t)c->attempts, "established",
+		(json_int_t)c->established, "replaced", (json_int_t)c->replaced, "recycled",
+		(json_int_t)c->recycled, "failed", by_class(c->failed, 0));
 }
 
 static json_t *client(const struct result *r, const struct judgement *j)

@@ -1,5 +1,5 @@
-/* The checkers, fed every way a stream can be cut. A case is a stream of replies and what must become of each; the verdicts
- * must be the same whole, cut in two at every byte, and byte by byte. */
+/* The checkers, fed every way a stream can be cut. A case is a stream of replies and what must become of each;
+ * the verdicts must be the same whole, cut in two at every byte, and byte by byte. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,8 @@ struct verdicts {
 	size_t count;
 };
 
-static void set_up(struct proto *p, const struct proto_ops *ops, const struct options *o, const struct expected *e)
+static void set_up(
+	struct proto *p, const struct proto_ops *ops, const struct options *o, const struct expected *e)
 {
 	memset(p, 0, sizeof(*p));
 	p->ops = ops;
@@ -36,9 +37,10 @@ static void set_up(struct proto *p, const struct proto_ops *ops, const struct op
 	assert_null(ops->init(p, o, e));
 }
 
-/* Feeds one piece, as the flow does: until it is used up, with `requests` in flight at the beginning. Each piece lies in
- * memory of exactly its size, so that the sanitizer sees a read beyond it. */
-static void feed(struct proto *p, struct checker *c, const uint8_t *data, size_t n, uint64_t requests, struct verdicts *out)
+/* Feeds one piece, as the flow does: until it is used up, with `requests` in flight at the beginning. Each
+ * piece lies in memory of exactly its size, so that the sanitizer sees a read beyond it. */
+static void feed(struct proto *p, struct checker *c, const uint8_t *data, size_t n, uint64_t requests,
+	struct verdicts *out)
 {
 	uint8_t *piece = malloc(n), *at = piece;
 
@@ -98,7 +100,8 @@ static void append_text(struct stream *s, const char *text)
 	append(s, text, strlen(text));
 }
 
-/* --- echo ------------------------------------------------------------------------------------------------------- */
+/* --- echo
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void append_echo(struct stream *s, const struct proto *p, uint32_t conn, uint64_t seq)
 {
@@ -240,7 +243,8 @@ static void echo_knows_where_the_stream_ended(void **state)
 	assert_int_equal(p.ops->eof(&p, &c, &asked), VERDICT_SHORT);
 }
 
-/* --- greet ------------------------------------------------------------------------------------------------------ */
+/* --- greet
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* One greeting cut at every byte, and the end of the stream behind it. */
 static void expect_greeting(struct proto *p, const struct stream *s, enum verdict want)
@@ -301,7 +305,8 @@ static void greet_checks_the_whole_greeting(void **state)
 	expect_greeting(&p, &s, VERDICT_FOREIGN);
 }
 
-/* --- http ------------------------------------------------------------------------------------------------------- */
+/* --- http
+ * ------------------------------------------------------------------------------------------------------- */
 
 #define HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 
@@ -316,7 +321,9 @@ static void http_reads_every_framing(void **state)
 		{"HTTP/1.1 200\nContent-Length: 9\n\nmuxbench\n", VERDICT_OK},
 		{"HTTP/1.1 100 Continue\r\n\r\n" HEAD "Content-Length: 9\r\n\r\nmuxbench\n", VERDICT_OK},
 		{HEAD "Transfer-Encoding: chunked\r\n\r\n9\r\nmuxbench\n\r\n0\r\n\r\n", VERDICT_OK},
-		{HEAD "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nmux\r\n006\r\nbench\n\r\n0\r\nTrailer: x\r\n\r\n", VERDICT_OK},
+		{HEAD "Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nmux\r\n006\r\nbench\n\r\n0\r\nTrailer: "
+		      "x\r\n\r\n",
+			VERDICT_OK},
 		{HEAD "Content-Length: 9\r\n\r\nmuxbencx\n", VERDICT_MISMATCH},
 		{HEAD "Transfer-Encoding: chunked\r\n\r\n9\r\nMuxbench\n\r\n0\r\n\r\n", VERDICT_MISMATCH},
 		{HEAD "Content-Length: 8\r\n\r\nmuxbench", VERDICT_SHORT},
@@ -333,14 +340,19 @@ static void http_reads_every_framing(void **state)
 		{HEAD "Transfer-Encoding: chunked\r\n\r\n1\r\nmm\r\n", VERDICT_MALFORMED},
 	};
 	static uint8_t request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n", body[] = "muxbench\n";
-	struct expected e = {.request = request, .request_len = sizeof(request) - 1, .body = body, .body_len = 9, .status = 200};
+	struct expected e = {.request = request,
+		.request_len = sizeof(request) - 1,
+		.body = body,
+		.body_len = 9,
+		.status = 200};
 	struct options o = {.depth = 8};
 	static struct stream s;
 	struct proto p;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		/* Behind a good reply, the same again is compared with it as a whole; other ones must not be harmed by that. */
+		/* Behind a good reply, the same again is compared with it as a whole; other ones must not be
+		 * harmed by that. */
 		const enum verdict want[] = {VERDICT_OK, VERDICT_OK, cases[i].want, VERDICT_OK};
 		size_t count = cases[i].want >= VERDICT_FATAL ? 3 : 4;
 		set_up(&p, &proto_http, &o, &e);
@@ -368,7 +380,11 @@ static void http_says_when_the_server_closes(void **state)
 		{"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", false},
 	};
 	static uint8_t request[] = "GET / HTTP/1.1\r\n\r\n", body[] = "x";
-	struct expected e = {.request = request, .request_len = sizeof(request) - 1, .body = body, .body_len = 1, .status = 200};
+	struct expected e = {.request = request,
+		.request_len = sizeof(request) - 1,
+		.body = body,
+		.body_len = 1,
+		.status = 200};
 	struct options o = {.depth = 1};
 	struct asked asked = {CONN, 0, 1};
 	struct checker c;
@@ -382,7 +398,9 @@ static void http_says_when_the_server_closes(void **state)
 			for (int again = 0; again < 2; again++) {
 				size_t n = strlen(cases[i].reply);
 				p.ops->start(&p, &c);
-				assert_int_equal(p.ops->check(&p, &c, &asked, (const uint8_t *)cases[i].reply, n, &verdict), n);
+				assert_int_equal(p.ops->check(&p, &c, &asked, (const uint8_t *)cases[i].reply,
+							 n, &verdict),
+					n);
 				assert_int_equal(verdict, VERDICT_OK);
 				assert_int_equal(p.closing, cases[i].closing);
 			}
@@ -399,7 +417,8 @@ static void http_says_when_the_server_closes(void **state)
 	p.ops->fini(&p);
 }
 
-/* --- raw -------------------------------------------------------------------------------------------------------- */
+/* --- raw
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void raw_expects_bytes_or_a_length(void **state)
 {
@@ -424,7 +443,8 @@ static void raw_expects_bytes_or_a_length(void **state)
 
 static void raw_finds_a_terminator(void **state)
 {
-	/* Terminators that overlap themselves: a naive search that starts anew after a failure misses the second. */
+	/* Terminators that overlap themselves: a naive search that starts anew after a failure misses the
+	 * second. */
 	static const enum verdict want[] = {VERDICT_OK, VERDICT_OK, VERDICT_OK};
 	struct options o = {.protocol = PROTOCOL_RAW, .depth = 8, .send = "x", .until = "aab"};
 	struct expected e;
@@ -436,7 +456,9 @@ static void raw_finds_a_terminator(void **state)
 	assert_int_equal(expected_init(&e, &o, NULL, why, sizeof(why)), 0);
 	set_up(&p, &proto_raw, &o, &e);
 	s.length = 0;
-	append_text(&s, "aab" "aaab" "caaaaab");
+	append_text(&s, "aab"
+			"aaab"
+			"caaaaab");
 	check_all_cuts(&p, &s, want, 3);
 	p.ops->fini(&p);
 	expected_free(&e);
@@ -444,7 +466,8 @@ static void raw_finds_a_terminator(void **state)
 
 static void raw_reads_escapes(void **state)
 {
-	struct options o = {.protocol = PROTOCOL_RAW, .depth = 1, .send = "a\\r\\n\\x00\\xfF\\\\\\0b", .expect = "y"};
+	struct options o = {
+		.protocol = PROTOCOL_RAW, .depth = 1, .send = "a\\r\\n\\x00\\xfF\\\\\\0b", .expect = "y"};
 	static const uint8_t want[] = {'a', '\r', '\n', 0, 0xff, '\\', 0, 'b'};
 	struct expected e;
 	char why[128];

@@ -21,7 +21,8 @@ static struct profile profile_of(const char *text, uint64_t rest_ns)
 	return p;
 }
 
-/* Request i of a constant rate is due at exactly i / rate, to the nanosecond, after an hour as in the first second. */
+/* Request i of a constant rate is due at exactly i / rate, to the nanosecond, after an hour as in the first
+ * second. */
 static void constant_arrivals_do_not_drift(void **state)
 {
 	struct profile p = profile_of("3000", 3600 * NS_PER_S);
@@ -104,14 +105,16 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The largest distance between the empirical distribution of n gaps and the exponential one (Kolmogorov, Smirnov). */
+/* The largest distance between the empirical distribution of n gaps and the exponential one (Kolmogorov,
+ * Smirnov). */
 static double distance_to_exponential(double *gaps, int n, double rate)
 {
 	double largest = 0;
 
 	qsort(gaps, (size_t)n, sizeof(*gaps), by_value);
 	for (int i = 0; i < n; i++) {
-		double f = 1 - exp(-rate * gaps[i]), above = fabs(f - (double)i / n), below = fabs(f - (i + 1.0) / n);
+		double f = 1 - exp(-rate * gaps[i]), above = fabs(f - (double)i / n),
+		       below = fabs(f - (i + 1.0) / n);
 		largest = fmax(largest, fmax(above, below));
 	}
 	return largest;
@@ -132,7 +135,8 @@ static void poisson_gaps_are_exponential(void **state)
 			schedule_advance(&s);
 			gaps[i] = (double)(s.next_ns - before) / 1e9;
 		}
-		/* 1.95 / sqrt(n): a correct sampler fails this once in a thousand seeds; these five are fixed. */
+		/* 1.95 / sqrt(n): a correct sampler fails this once in a thousand seeds; these five are fixed.
+		 */
 		assert_true(distance_to_exponential(gaps, GAPS, 20000) < 1.95 / sqrt(GAPS));
 	}
 }
@@ -155,8 +159,8 @@ static void seeds_and_threads_differ_and_repeat(void **state)
 
 static void nonsense_is_refused(void **state)
 {
-	static const char *const texts[] = {"", "0", "-5", "1k:", "1k:5", "x", "1k,2k", "1k:2k", "1k:2k:3s:4s", "1k:0s", "nan", "1e400",
-			"0x10", "1k:5s,"};
+	static const char *const texts[] = {"", "0", "-5", "1k:", "1k:5", "x", "1k,2k", "1k:2k", "1k:2k:3s:4s",
+		"1k:0s", "nan", "1e400", "0x10", "1k:5s,"};
 	struct profile p;
 
 	(void)state;

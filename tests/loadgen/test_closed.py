@@ -1,0 +1,102 @@
+"""Closed loop, connections that are idle or short-lived, and time that is known."""
+import threading
+
+import pytest
+from conftest import ENGINES, loadgen, peer
+from servers import echo, greet, served
+
+
+@pytest.mark.parametrize("delay_ns", [100_000, 1_000_000, 10_000_000])
+def test_known_delays(delay_ns):
+    with peer(delay=delay_ns) as server:
+        run = loadgen(server.target, "--protocol", "echo", "--connections", 2)
+    latency = run.doc["latency_sent_ns"]
+    assert run.good
+    assert latency["min"] >= delay_ns
+    # Little's law ties the clock of the latencies to the clock of the window: 2 = throughput x mean latency.
+    assert 1.6 < run.doc["achieved_rps"] * latency["mean"] / 1e9 < 2.4
+
+
+def test_think_time_is_outside_latency():
+    with peer() as server:
+        run = loadgen(server.target, *"--protocol echo --connections 5 --think 20ms --duration 400ms".split())
+    assert run.good
+    assert 5 * 8 <= run.doc["counts"]["scheduled"] <= 5 * 21
+    assert run.doc["latency_sent_ns"]["p50"] < 20e6
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_idle_connections_stay_silent(engine):
+    with peer() as server:
+        run = loadgen(server.target, *"--protocol echo --connections 5 --idle 300 --threads 2".split(), "--engine", engine)
+        counts = server.stop()
+    assert run.good
+    assert run.doc["idle_connects"]["established"] == 300 and run.doc["connects"]["established"] == 5
+    assert counts["messages"] == run.doc["counts"]["ok"] + run.doc["counts"]["warmup_ok"]
+
+
+def test_a_lost_idle_connection_is_told_and_replaced():
+    accepted = [0]
+    lock = threading.Lock()
+
+    def closes_one(handler):
+        with lock:
+            accepted[0] += 1
+            number = accepted[0]
+        if number == 3:  # whichever it is, it has not been used for long
+            handler.request.settimeout(0.1)
+            try:
+                handler.request.recv(1)
+            except TimeoutError:
+                return
+        echo(handler)
+
+    with served(closes_one) as target:
+        run = loadgen(target, *"--protocol echo --connections 1 --idle 9 --duration 500ms".split())
+    assert run.bad
+    assert run.doc["idle_connects"]["replaced"] == 1 and run.doc["idle_connects"]["established"] == 10
+    assert any("idle" in reason for reason in run.doc["reasons"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_connections_of_so_many_requests(engine):
+    with peer() as server:
+        run = loadgen(server.target, *"--protocol echo --connections 4 --per-connection 5 --depth 2".split(), "--engine", engine)
+    done = run.doc["counts"]["ok"] + run.doc["counts"]["warmup_ok"]
+    assert run.good, run.err
+    assert done // 5 <= run.doc["connects"]["established"] <= done // 5 + 4
+    assert run.doc["connects"]["replaced"] == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_greetings(engine):
+    with served(greet) as target:
+        run = loadgen(target, "--protocol", "greet", "--connections", 3, "--engine", engine)
+    assert run.good, run.err
+    assert run.doc["connects"]["established"] == run.doc["connects"]["recycled"] == run.doc["counts"]["ok"]
+
+
+@pytest.mark.parametrize("answer, name", [(b"Hullo", "mismatch"), (b"Hello", "short"), (None, "early_eof")])
+def test_wrong_greetings(answer, name):
+    def wrong(handler):
+        line = handler.rfile.readline()
+        if answer:
+            handler.wfile.write(answer + b" " + (line if name != "short" else line[:-3]))
+
+    with served(wrong) as target:
+        run = loadgen(target, "--protocol", "greet", "--connections", 2)
+    assert run.bad
+    assert set(run.failures) == {name} and run.doc["counts"]["ok"] == 0
+
+
+def test_twenty_thousand_bytes_in_pieces():
+    """A server that reads slowly: sends are cut short and go on where they stopped."""
+    def slow(handler):
+        handler.request.settimeout(5)
+        while data := handler.request.recv(1000):
+            handler.request.sendall(data)
+
+    with served(slow) as target:
+        run = loadgen(target, *"--protocol echo --connections 2 --size 8MiB --duration 100ms --drain 30s --timeout 30s --rcvbuf 20000".split())
+    assert run.good, run.err
+    assert run.doc["client"]["send_blocked"] > 0
