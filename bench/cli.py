@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, demo, docs, doctor, listing, paths, prepare, reach, records, report
+from bench import adhoc, demo, docs, doctor, listing, paths, prepare, reach, records, report, runner
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -91,8 +91,9 @@ def carry_out(ready: prepare.Ready, options: argparse.Namespace, console: Consol
     console.print(prepare.announce(ready), highlight=False)
     if options.dry_run:
         return 0
-    folder = prepare.lay_down(ready, paths.results_dir(options.results))
-    return report.run_and_show(ready, folder, options, console, begun)
+    with runner.alone(options.together):
+        folder = prepare.lay_down(ready, paths.results_dir(options.results))
+        return report.run_and_show(ready, folder, options, console, begun)
 
 
 def do_resume(options: argparse.Namespace, console: Console) -> int:
@@ -100,7 +101,8 @@ def do_resume(options: argparse.Namespace, console: Console) -> int:
     folder = prepare.unfinished(paths.results_dir(options.results), options.run)
     ready = prepare.take_up(folder, options)
     console.print(prepare.announce(ready, folder), highlight=False)
-    return report.run_and_show(ready, folder, options, console, begun)
+    with runner.alone(options.together):
+        return report.run_and_show(ready, folder, options, console, begun)
 
 
 def do_show(options: argparse.Namespace, console: Console) -> int:

@@ -144,8 +144,9 @@ METRICS = {
     )
 }
 
-# Where these hold, the server was the limit and its throughput is its capacity (docs/method.md).
-SERVER_FULL, CLIENT_FREE = 0.97, 0.90
+# Where these hold, the server was the limit and its throughput is its capacity (docs/method.md).  OWN_SHARE keeps a
+# CPU that other programs filled from passing for one that the server did.
+SERVER_FULL, OWN_SHARE, CLIENT_FREE = 0.97, 0.80, 0.90
 
 
 def limit(record: dict) -> str:
@@ -153,4 +154,6 @@ def limit(record: dict) -> str:
     server, client = server_busy(record), client_busy(record)
     if dig(record, "load", "bound") == "client" or (client is not None and client > CLIENT_FREE):
         return "client"
-    return "server" if server is not None and server >= SERVER_FULL else "neither"
+    own = share(server_cpu_ns(record), record, len(dig(record, "placement", "server") or []))
+    full = server is not None and server >= SERVER_FULL and (own or 0) >= OWN_SHARE
+    return "server" if full else "neither"

@@ -22,8 +22,7 @@ def run_and_show(ready: Ready, folder: Path, options: argparse.Namespace, consol
     """Carries the plan out and shows the result; the exit code says whether every sample was good."""
     tools = ready.plan.tools
     bed = Bed(tools["loadgen"]["path"], ready.placement, loops_per_us=tools["calibrate"]["loops_per_us"], seed=ready.plan.seed)
-    with runner.alone(options.together):
-        runner.carry_out(ready.plan, folder, bed, progress.choose(console))
+    runner.carry_out(ready.plan, folder, bed, progress.choose(console))
     summary = show(folder, console, derive.write(folder))
     if not options.no_figures:
         draw(folder, console)

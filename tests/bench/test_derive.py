@@ -110,14 +110,14 @@ def test_percentile_of_requests_never_answered_is_infinite_and_shown_as_beyond_t
     assert mostly_fine is not None and mostly_fine["median"] == 900.0 and mostly_fine["high"] is None
 
 
-def limit_of(server_ns: float, client_ns: float, wait: str = "block", bound: str = "neither") -> str:
+def limit_of(server_ns: float, client_ns: float, wait: str = "block", bound: str = "neither", idle_ns: float = 5e8) -> str:
     load = {
         "bound": bound,
         "window_ns": 1e9,
         "counts": {"completed": 1000},
         "client": {"cpu_ns": client_ns},
         "watch": [{"pid": 7, "cpu_ns": server_ns}],
-        "host": {"window_ns": 1e9, "cpus": [{"cpu": 1, "idle_ns": 5e8}]},
+        "host": {"window_ns": 1e9, "cpus": [{"cpu": 1, "idle_ns": idle_ns}]},
     }
     return metrics.limit({"load": load, "server": {"pids": [7]}, "options": {"wait": wait}, "placement": {"server": [1]}})
 
@@ -126,5 +126,7 @@ def test_capacity_is_claimed_only_of_a_full_server_with_a_free_client() -> None:
     assert limit_of(0.98e9, 0.5e9) == "server"
     assert limit_of(0.98e9, 0.95e9) == "client"
     assert limit_of(0.60e9, 0.5e9) == "neither"
+    assert limit_of(0.85e9, 0.5e9, idle_ns=1e7) == "server", "the rest went to the kernel on its behalf"
+    assert limit_of(0.30e9, 0.5e9, idle_ns=0) == "neither", "other programs filled its CPU"
     assert limit_of(0.98e9, 1e9, wait="spin") == "server", "a spinning client is always busy"
     assert limit_of(0.98e9, 1e9, wait="spin", bound="client") == "client", "unless the load generator says so"

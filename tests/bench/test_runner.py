@@ -269,3 +269,4 @@ def test_two_benches_at_once_are_refused_unless_told(house: House) -> None:
         words = [w for w in house.command("run", house.experiment(), "--no-figures") if w != "--together"]
         done = subprocess.run(words, capture_output=True, text=True, cwd=house.folder, env=house.environment(), timeout=60)
     assert done.returncode == 1 and "another bench runs on this host" in done.stderr and "--together" in done.stderr
+    assert not house.results.exists(), "nothing half-written"
