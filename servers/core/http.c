@@ -28,16 +28,23 @@ struct span http_body(uint64_t at, uint64_t end)
 	return (struct span){(const uint8_t *)pattern + at % PATTERN_PERIOD, len};
 }
 
-/* Where a reply goes; NULL: the block is full, the reply waits until it is sent. A large block is worth it for
- * replies that then leave in one send: a body that fits, and those of more requests behind this one. What is
- * longer is lent from the pattern instead. */
+/* Too full for another reply: requests wait until it is sent, and are not looked at before, or every byte that
+ * comes behind them would have them parsed again. */
+static bool is_full(const struct block *out)
+{
+	return out && block_tail(out) < HEAD_ROOM;
+}
+
+/* Where a reply goes, which is not full. A large block is worth it for replies that then leave in one send: a
+ * body that fits, and those of more requests behind this one. What is longer is lent from the pattern instead.
+ */
 static struct block *reply_block(struct conn *conn, const struct reply *reply, bool more)
 {
 	uint64_t size = HEAD_ROOM + (reply->body || reply->head_only ? 0 : reply->length);
 	if (!conn->out)
 		conn->out = block_get(&conn->core->blocks,
 			size <= BLOCK_LARGE && (more || size > BLOCK_SMALL) ? BLOCK_LARGE : BLOCK_SMALL);
-	return block_tail(conn->out) >= HEAD_ROOM ? conn->out : NULL;
+	return conn->out;
 }
 
 static char *put_number(char *at, uint64_t number)
@@ -167,7 +174,8 @@ static struct reply refusal(ssize_t failure)
 size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 {
 	size_t at = 0;
-	while (conn->pause.kind == PAUSE_NONE && conn->body_at == conn->body_end && !conn->closing) {
+	while (conn->pause.kind == PAUSE_NONE && conn->body_at == conn->body_end && !conn->closing &&
+		!is_full(conn->out)) {
 		at += skip_empty_lines(data + at, n - at);
 		struct http_request request;
 		ssize_t head = http_parse(&request, data + at, n - at);
@@ -180,10 +188,7 @@ size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 			conn->pause = pause;
 			conn->reply = reply;
 		} else {
-			struct block *out = reply_block(conn, &reply, end < n);
-			if (!out)
-				break;
-			write_reply(conn, out, &reply);
+			write_reply(conn, reply_block(conn, &reply, end < n), &reply);
 		}
 		conn->core->requests++;
 		at = end;

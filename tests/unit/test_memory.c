@@ -256,6 +256,27 @@ static void a_drop_at_any_time_gives_everything_back(void **state)
 	}
 }
 
+/* Requests that were held behind the last one served are discarded with its reply, not with the connection. */
+static void what_was_held_behind_the_end_is_given_back(void **state)
+{
+	(void)state;
+	static const char *const lasts[] = {"GET /delay/1 HTTP/1.0\n\nheld",
+		"GET /delay/1 HTTP/1.1\nHost: x\n\nPOST / HTTP/1.1\nHost: x\n\nheld"};
+	for (size_t i = 0; i < sizeof lasts / sizeof lasts[0]; i++) {
+		struct core core = {.protocol = PROTOCOL_HTTP};
+		struct conn conn;
+		conn_open(&conn, &core);
+		conn_feed(&conn, lasts[i], strlen(lasts[i]));
+		assert_true(ledger.held > 0);
+		conn_did(&conn, CONN_PAUSE);
+		take_all(&conn);
+		assert_int_equal(conn_wants(&conn), CONN_SHUT);
+		assert_int_equal(ledger.held, 0);
+		conn_drop(&conn);
+		core_free(&core);
+	}
+}
+
 static size_t spare(const struct blocks *blocks)
 {
 	size_t n = 0;
@@ -310,6 +331,7 @@ int main(void)
 		TEST(a_delayed_request_holds_nothing),
 		TEST(no_request_allocates_once_warm),
 		TEST(beyond_the_room_nothing_is_lost),
+		TEST(what_was_held_behind_the_end_is_given_back),
 		TEST(connections_that_wander_leave_no_pile),
 		TEST(a_drop_at_any_time_gives_everything_back),
 	};
