@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import House
+
 from bench import derive, docs, paths
 from bench.errors import UsageError
 
@@ -36,3 +38,36 @@ def test_every_mark_is_known_and_closed(path: Path) -> None:
 def test_unknown_block_is_named_with_its_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"PAGE.md: unknown block 'results-tabel' \(did you mean results-table\?\)"):
         docs.filled("<!-- begin:results-tabel -->\n<!-- end:results-tabel -->", {}, tmp_path / "PAGE.md")
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The summary of a run over fakes, under the names of the shipped experiments."""
+    house = House(tmp_path_factory.mktemp("house")).servers("epoll_lt", "poll", "blocking")
+    path = house.experiment(name="rates", blocks=2, rates="[1000, 2000, 4000]")
+    assert house.bench("run", path, "--no-figures").returncode == 0
+    return derive.derive(house.run_folder())
+
+
+def test_headline_table_has_every_model_and_says_why_one_is_missing(sample: dict) -> None:
+    lines = docs.headline_table(sample).splitlines()
+    assert lines[0] == "| model | CPU per request at 2,000 requests/s [µs] | p99 latency there [µs] |"
+    assert lines[2:] == [
+        "| `blocking` | serves 1 at once | serves 1 at once |",
+        "| `poll` | 6 (×1.20) | 60 (×1.20) |",
+        "| `epoll_lt` | 5 | 50 |",
+    ]
+
+
+def test_filling_a_document_twice_changes_nothing_more(sample: dict) -> None:
+    page = paths.ROOT / "README.md"
+    text = "<!-- begin:results-table -->\nold\n<!-- end:results-table -->\nprose stays\n<!-- begin:figure-rates -->\n<!-- end:figure-rates -->\n"
+    once = docs.filled(text, sample, page)
+    assert "old" not in once and "prose stays" in once and "](docs/figures/rates.svg)" in once
+    assert docs.filled(once, sample, page) == once
+    assert "](figures/rates.svg)" in docs.filled(text, sample, paths.ROOT / "docs" / "page.md")
+
+
+def test_provenance_names_run_blocks_and_host(sample: dict) -> None:
+    said = docs.provenance(sample)
+    assert sample["run"] in said and "medians over 2 blocks" in said and "Linux" in said
