@@ -29,6 +29,6 @@ struct engine {
 	void (*wait)(struct worker *w, uint64_t deadline_ns);
 };
 
-extern const struct engine engine_epoll;
+extern const struct engine engine_epoll, engine_uring;
 
 #endif

@@ -16,8 +16,6 @@ enum {
 
 static bool check_required(const struct options *o, char *why, size_t size)
 {
-	if (o->engine == ENGINE_IO_URING)
-		return options_wrong(why, size, "--engine io_uring: not built in yet; use --engine epoll");
 	if (!o->target)
 		return options_wrong(
 			why, size, "--target is missing: give the server's address, such as 127.0.0.1:8080");

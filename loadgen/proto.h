@@ -111,7 +111,8 @@ struct proto {
 	const uint8_t *constant; /* where all requests are the same bytes: `constant_count` of them, one after
 				    another */
 	size_t constant_count;
-	bool closing; /* set by check(): the reply just completed said that the server closes after it */
+	bool closing;      /* set by check(): the reply just completed said that the server closes after it */
+	size_t reply_hint; /* about how long a reply is */
 	const struct payload *payload;
 	void *state; /* the protocol's own */
 };

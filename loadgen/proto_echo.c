@@ -8,7 +8,7 @@
 static const char *echo_init(struct proto *p, const struct options *options, const struct expected *expected)
 {
 	(void)expected;
-	p->request_len = options->size;
+	p->request_len = p->reply_hint = options->size;
 	return NULL;
 }
 

@@ -41,6 +41,7 @@ static const char *http_init(struct proto *p, const struct options *options, con
 	for (size_t i = 0; i < p->constant_count; i++)
 		memcpy(h->requests + i * p->request_len, expected->request, p->request_len);
 	p->constant = h->requests;
+	p->reply_hint = expected->body_len + 256;
 	return NULL;
 }
 

@@ -32,6 +32,7 @@ static const char *raw_init(struct proto *p, const struct options *options, cons
 		memcpy(r->requests + i * length, expected->request, length);
 	p->request_len = length;
 	p->constant = r->requests;
+	p->reply_hint = expected->body_len;
 	p->constant_count = count;
 	return NULL;
 }

@@ -118,7 +118,8 @@ static const struct proto_ops *const protocols[] = {[PROTOCOL_ECHO] = &proto_ech
 	[PROTOCOL_HTTP] = &proto_http,
 	[PROTOCOL_RAW] = &proto_raw};
 
-static const struct engine *const engines[] = {[ENGINE_EPOLL] = &engine_epoll};
+static const struct engine *const engines[] = {
+	[ENGINE_EPOLL] = &engine_epoll, [ENGINE_IO_URING] = &engine_uring};
 
 static int next_cpu(const struct options *o, int after)
 {

@@ -50,9 +50,8 @@ struct conn {
 	uint64_t first;           /* number of the first request of this life */
 	uint64_t last_byte_ns; /* when the last bytes arrived; kept for replies that end with the connection */
 	uint64_t opened_ns, ready_ns,
-		retry_ns;     /* connect begun; able to take requests since; to be opened at */
-	uint32_t attempts;    /* connects failed in a row */
-	uint32_t engine_slot; /* for the engine */
+		retry_ns;  /* connect begun; able to take requests since; to be opened at */
+	uint32_t attempts; /* connects failed in a row */
 	struct checker checker;
 };
 

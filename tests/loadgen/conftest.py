@@ -22,7 +22,7 @@ PEER = LOADGEN.parent / "arms" / "peer"
 SCHEMA = json.loads((ROOT / "loadgen" / "schema.json").read_text())
 REPORT, ERROR = (jsonschema.Draft202012Validator({**part, "$defs": SCHEMA["$defs"]}) for part in SCHEMA["oneOf"])
 LIMIT_S = 60
-ENGINES = ("epoll",)
+ENGINES = ("epoll", "io_uring")
 
 
 def pytest_collection_modifyitems(items):
