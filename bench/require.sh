@@ -60,7 +60,7 @@ tier() {
 		need hyperfine command hyperfine
 		;;
 	test)
-		need_python python3-pytest=pytest python3-xdist=xdist python3-numpy=numpy python3-scipy=scipy \
+		need_python python3-pytest=pytest python3-pytest-xdist=xdist python3-numpy=numpy python3-scipy=scipy \
 			python3-matplotlib=matplotlib python3-rich=rich python3-jsonschema=jsonschema python3-jinja2=jinja2
 		need libcmocka-dev module cmocka
 		need clang command clang
