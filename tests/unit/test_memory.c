@@ -172,12 +172,10 @@ static void a_delayed_request_holds_nothing(void **state)
 
 static void serve_round(struct core *core)
 {
-	static const char *const requests[] = {"GET / HTTP/1.1\nHost: x\n\n",
-		"GET /bytes/70000 HTTP/1.1\nHost: x\n\n",
-		"GET /bytes/9000 HTTP/1.1\nHost: x\n\nGET /delay/1 HTTP/1.1\nHost: x\n\nGET / HTTP/1.1\nHost: "
-		"x\n\n",
-		"GET /x HTTP/1.1\nHost: x\n\nGET / HTTP/1.1", "\nHost: x\n\n", "HEAD /bytes/1 HTTP/1.0\n\n",
-		"ignored"};
+#define GET(path) "GET " path " HTTP/1.1\nHost: x\n\n"
+	static const char *const requests[] = {GET("/"), GET("/bytes/70000"),
+		(GET("/bytes/9000") GET("/delay/1") GET("/")), (GET("/x") "GET / HTTP/1.1"), "\nHost: x\n\n",
+		"HEAD /bytes/1 HTTP/1.0\n\n", "ignored"};
 	struct conn conn;
 	conn_open(&conn, core);
 	for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
