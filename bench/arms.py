@@ -101,7 +101,7 @@ def why_unfit(arm: Arm, options: dict, fd_limit: int) -> str | None:
         return f"does not speak {protocol}"
     clients = options["connections"] + options.get("idle", 0)
     if arm.clients_at_once is not None and clients > arm.clients_at_once:
-        return f"serves {arm.clients_at_once} at once"
+        return "serves one client at a time" if arm.clients_at_once == 1 else f"serves {arm.clients_at_once} clients at once"
     if clients + FDS_ASIDE > fd_limit:
         return f"needs {clients} descriptors, the limit is {fd_limit}"
     return None

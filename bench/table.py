@@ -24,8 +24,8 @@ LEGENDS = {
 
 
 def number(value: float) -> str:
-    """Three significant digits, with a k for thousands: 5.42, 118, 79.8k."""
-    if value >= 10_000:
+    """Three significant digits, with a k for thousands: 5.42, 118, 79.8k; whole numbers that were chosen stay as written."""
+    if value >= (1_000_000 if isinstance(value, int) else 10_000):
         return f"{value / 1000:.3g}k" if value < 1_000_000 else f"{value / 1e6:.3g}M"
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -54,10 +54,10 @@ def why_empty(found: dict | None) -> str:
     return next((status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), "no value")
 
 
-def blank_table(columns: list[str]) -> Table:
+def blank_table(first: str, columns: list[str]) -> Table:
     """A model column, then pairs of a right-aligned value and what stands beside it."""
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("model", no_wrap=True)
+    table.add_column(first, no_wrap=True)
     for heading in columns:
         table.add_column(f"  {heading}", justify="right", no_wrap=True)
         table.add_column("", no_wrap=True)
@@ -70,7 +70,7 @@ def all_arms(experiment: dict) -> list[str]:
 
 def of_metric(experiment: dict, metric: str) -> Table:
     """One metric: an arm per row, a cell per column."""
-    table = blank_table([f"{experiment['x']} {cell['params'][experiment['x']]}" for cell in experiment["cells"]])
+    table = blank_table(f"{experiment['x']} →", [number(cell["params"][experiment["x"]]) for cell in experiment["cells"]])
     for arm in all_arms(experiment):
         texts = [cell_texts(c["arms"].get(arm), c["left_out"].get(arm), metric) for c in experiment["cells"]]
         table.add_row(arm, *(text for pair in texts for text in pair))
@@ -80,7 +80,7 @@ def of_metric(experiment: dict, metric: str) -> Table:
 def of_cell(summary: dict, experiment: dict) -> Table:
     """An experiment of one cell: an arm per row, a metric per column."""
     cell = experiment["cells"][0]
-    table = blank_table([f"{metric.removesuffix('_us').removesuffix('_rps')} [{summary['metrics'][metric]['unit']}]".replace("[", "\\[") for metric in experiment["metrics"]])
+    table = blank_table("model", [f"{metric.removesuffix('_us').removesuffix('_rps')} [{summary['metrics'][metric]['unit']}]".replace("[", "\\[") for metric in experiment["metrics"]])
     for arm in all_arms(experiment):
         texts = [cell_texts(cell["arms"].get(arm), cell["left_out"].get(arm), metric) for metric in experiment["metrics"]]
         table.add_row(arm, *(text for pair in texts for text in pair))

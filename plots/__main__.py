@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from plots import style
+from plots import ratios, style
 
 
 def draw_run(run: Path, target: Path | None = None) -> list[Path]:
@@ -22,6 +22,8 @@ def draw_run(run: Path, target: Path | None = None) -> list[Path]:
         if experiment["arms"]:
             page = importlib.import_module(f"plots.{experiment['figure']}")
             written += style.save(page.draw(summary, name), target / name)
+            if ratios.has_any(experiment):
+                written += style.save(ratios.draw(summary, name), target / f"{name}-ratios")
     return written
 
 

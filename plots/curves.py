@@ -105,6 +105,7 @@ def ceiling_line(axis: Axes, experiment: dict) -> None:
     axis.annotate(
         f"client's ceiling, {number(ceiling['median'])}", (0.01, ceiling["low"]), xycoords=("axes fraction", "data"), xytext=(0, -3),
         textcoords="offset points", fontsize=7.5, color=FAINT, va="top",
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
     )
 
 

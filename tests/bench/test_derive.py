@@ -45,7 +45,7 @@ def test_invalid_samples_have_no_median(run: Path) -> None:
     cell = derive.derive(run)["experiments"]["test"]["cells"][0]
     assert cell["arms"]["invalidates"]["samples"] == {"ok": 0, "failed": 0, "invalid": 3, "unavailable": 0}
     assert cell["arms"]["invalidates"]["values"]["server_cpu_us_per_req"] is None
-    assert cell["left_out"] == {"blocking": "serves 1 at once"}
+    assert cell["left_out"] == {"blocking": "serves one client at a time"}
 
 
 def test_twelve_blocks_give_verdicts_and_a_joint_quantile(run: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_headline_table_has_every_model_and_says_why_one_is_missing(sample: dict
     lines = docs.headline_table(sample).splitlines()
     assert lines[0] == "| model | CPU per request at 2,000 requests/s [µs] | p99 latency there [µs] |"
     assert lines[2:] == [
-        "| `blocking` | serves 1 at once | serves 1 at once |",
+        "| `blocking` | serves one client at a time | serves one client at a time |",
         "| `poll` | 6 (×1.20) | 60 (×1.20) |",
         "| `epoll_lt` | 5 | 50 |",
     ]

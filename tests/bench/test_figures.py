@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from bench.arms import ORDER
-from plots import curves, style
+from plots import curves, ratios, style
 
 PLOTS = Path(__file__).resolve().parents[2] / "plots"
 
@@ -34,7 +34,7 @@ def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = F
         }
         if failed:
             found[arms[0]] |= {"samples": {"ok": 0, "failed": 3, "invalid": 0, "unavailable": 0}, "why": "killed by SIGSEGV", "values": {m: None for m in metrics}}
-        cells.append({"cell": f"connections={x}", "params": {"connections": x}, "arms": found, "left_out": {"blocking": "serves 1 at once"} if x > 1 else {}})
+        cells.append({"cell": f"connections={x}", "params": {"connections": x}, "arms": found, "left_out": {"blocking": "serves one client at a time"} if x > 1 else {}})
     about = {m: {"label": f"label of {m}", "unit": "µs", "better": "lower", "scale": "log"} for m in metrics}
     experiment = {
         "title": "A title",
@@ -99,8 +99,26 @@ def test_percentile_beyond_all_that_was_measured_is_an_arrow_and_explained() -> 
 
 def test_notes_say_what_is_missing_and_why() -> None:
     said = " ".join(curves.left_out(summary(["epoll_lt"], [1, 10, 100], ["p99_us"], failed=True)["experiments"]["e"]))
-    assert "blocking serves 1 at once and is left out at 10, 100." in said
+    assert "blocking serves one client at a time and is left out at 10, 100." in said
     assert "epoll_lt has no good sample and is left out." in said
+
+
+def test_ratios_show_every_dot_whole_and_say_what_the_whiskers_hold() -> None:
+    data = summary(["epoll_lt", "poll", "io_uring"], [1, 10], ["p99_us"])
+    for cell, ratio in zip(data["experiments"]["e"]["cells"], (1.2, 40.0)):
+        cell["arms"]["poll"]["ratios"] = {"p99_us": {"ratio": ratio, "low": ratio * 0.9, "high": ratio * 1.1, "blocks": 12, "verdict": "behind"}}
+    experiment = data["experiments"]["e"]
+    assert ratios.has_any(experiment)
+    figure = ratios.draw(data, "e")
+    figure.canvas.draw()
+    low, high = figure.axes[1].get_xlim()
+    assert low < 0.85 and high > 40 * 1.05
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["poll", "io_uring"], "the reference is 1 everywhere"
+    assert any(text.get_text() == "no value" for text in figure.axes[0].texts), "io_uring has none"
+    assert any("for all comparisons of this figure together" in text.get_text() for text in figure.texts)
+    for axis in figure.axes:
+        boxes = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :]), "tick labels run into each other"
 
 
 def test_zero_stands_on_the_axis_and_is_called_zero() -> None:

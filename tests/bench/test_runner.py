@@ -54,7 +54,7 @@ def test_good_run_ends_in_records_tables_and_paths(house: House) -> None:
     assert json.loads((folder / "env.json").read_text())["fingerprint"]
     assert all(record["status"] == "ok" for record in outcomes(folder).values())
     assert "×1.20" in done.stdout, "poll costs 6 µs in the fake, epoll_lt 5"
-    assert "blocking serves 1 at once" in done.stdout
+    assert "blocking serves one client at a time" in done.stdout
     assert folder.name in done.stdout
     assert "[8/8]" in done.stdout, "a plain line per sample where there is no terminal"
 
