@@ -10,8 +10,7 @@
  *
  * Per request: recv, send. A return from accept or recv counts as a wake-up that brings one event.
  * Needs POSIX threads.
- * Try: build/servers/thread_per_conn --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice at
- * once
+ * Try: build/servers/thread_per_conn --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice
  */
 #include "clock.h"
 #include "net.h"

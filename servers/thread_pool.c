@@ -14,8 +14,7 @@
  * Wake-ups are returns of the dispatcher's wait and of the workers' waits for the queue; events come from the
  * former.
  * Needs Linux 2.6.28 (epoll, accept4) and POSIX threads.
- * Try: build/servers/thread_pool --workers 2 --protocol greet --delay 2s --port 8080, then thrice at once
- * nc 127.0.0.1 8080
+ * Try: build/servers/thread_pool --workers 2 --protocol greet --delay 2s --port 8080, then nc thrice
  */
 #include "net.h"
 #include "pause.h"
