@@ -26,6 +26,7 @@ TEST_LIMIT_S = int(6 * PATIENCE_S)
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "speaks(*protocols): the protocols a scenario is about; default all")
+    config.addinivalue_line("markers", "having(option): only for models that have this option")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     config.models = find_models()
@@ -40,9 +41,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cases = [m for m in models if about_cli or not m.problem]
         metafunc.parametrize("model", cases, ids=[m.name for m in cases])
         return
-    marker = metafunc.definition.get_closest_marker("speaks")
+    marker, having = (metafunc.definition.get_closest_marker(name) for name in ("speaks", "having"))
     wanted = marker.args if marker else PROTOCOLS
-    pairs = [(m, p) for m in models for p in m.protocols if p in wanted and not m.problem]
+    able = [m for m in models if not m.problem and (not having or m.has(*having.args))]
+    pairs = [(m, p) for m in able for p in m.protocols if p in wanted]
     metafunc.parametrize("model,protocol", pairs, ids=[f"{m.name}-{p}" for m, p in pairs])
 
 

@@ -122,10 +122,9 @@ def test_during_work(model: Model, protocol: str, serve) -> None:
 
 
 @pytest.mark.speaks("greet", "http")
+@pytest.mark.having("delay-blocks")
 def test_during_a_delay_that_blocks(model: Model, protocol: str, serve) -> None:
     """A loop that sleeps in its handler hears of the signal when it wakes: that is part of the mistake. It ends then."""
-    if not model.has("delay-blocks"):
-        pytest.skip(f"{model.name} has no --delay-blocks")
     server = serve(protocol, "--delay", "1s", "--delay-blocks")
     server.connect().send(HELLO[protocol][0])
     time.sleep(0.1)

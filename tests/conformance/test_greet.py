@@ -34,7 +34,8 @@ def test_reply(model: Model, protocol: str, serve, case: str) -> None:
     client.expect_eof()
 
 
-@pytest.mark.parametrize("name", [b"Bob", LONGEST, b"\x00"], ids=["short", "longest", "NUL"])
+@pytest.mark.parametrize("name", [b"Bob", LONGEST, b"\x00", b"Bob\r"],
+                         ids=["short", "longest", "NUL", "a CR at the end belongs to it"])
 def test_end_of_input_ends_a_name(model: Model, protocol: str, serve, name: bytes) -> None:
     client = serve(protocol).connect()
     client.send(name)

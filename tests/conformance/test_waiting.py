@@ -86,6 +86,15 @@ def test_a_delay_of_its_own_replaces_the_servers(model: Model, protocol: str, se
     assert 0.020 <= time.monotonic() - start < 15
 
 
+@pytest.mark.speaks("http")
+def test_what_the_servers_delay_is_not_for(model: Model, protocol: str, serve) -> None:
+    client = serve(protocol, "--delay", "15s").connect()
+    start = time.monotonic()
+    client.send(get("/nothing") + get("/work/1") + get("/delay/0"))
+    client.expect(reply(b"not found\n", "404 Not Found") + HOME + HOME)
+    assert time.monotonic() - start < 15
+
+
 @pytest.mark.speaks("greet", "http")
 def test_delays_pass_side_by_side_as_far_as_the_model_can(model: Model, protocol: str, serve) -> None:
     """One client at a time: the delays add up (this is what `blocking` teaches). P workers that sleep: ceil(N / P) rounds.
@@ -100,11 +109,10 @@ def test_delays_pass_side_by_side_as_far_as_the_model_can(model: Model, protocol
 
 
 @pytest.mark.speaks("greet", "http")
+@pytest.mark.having("workers")
 @pytest.mark.parametrize("workers", [1, 4])
 def test_workers_cap_the_delays_at_once(model: Model, protocol: str, serve, workers: int) -> None:
     """The ceiling of a pool: P workers that sleep D seconds each serve P / D requests a second, whatever the number of clients."""
-    if not model.has("workers"):
-        pytest.skip(f"{model.name} has no --workers")
     count, delay_s = 3 * workers, 0.1
     server = serve(protocol, "--delay", f"{delay_s}", "--workers", str(workers))
     took, _ = makespan(server, protocol, count, int(delay_s * 1000))
@@ -112,10 +120,9 @@ def test_workers_cap_the_delays_at_once(model: Model, protocol: str, serve, work
 
 
 @pytest.mark.speaks("greet", "http")
+@pytest.mark.having("delay-blocks")
 def test_delay_blocks_lets_a_sleeping_thread_serve_nobody_else(model: Model, protocol: str, serve) -> None:
     """The classical mistake, on request: an event loop that sleeps in its handler becomes one-at-a-time."""
-    if not model.has("delay-blocks"):
-        pytest.skip(f"{model.name} has no --delay-blocks")
     server = serve(protocol, "--delay", "60ms", "--delay-blocks", *(["--workers", "3"] if model.has("workers") else []))
     took, threads = makespan(server, protocol, 8, 60)
     least = math.ceil(8 / threads) * 0.060

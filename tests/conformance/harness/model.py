@@ -63,8 +63,9 @@ def command_prefix(sanitizer: str | None) -> list[str]:
 def environment(sanitizer: str | None) -> dict[str, str]:
     env = dict(os.environ)
     if sanitizer:
-        # A small quarantine, or memory bounds would measure ASan's hoard of freed blocks and not the server.
-        env["ASAN_OPTIONS"] = "detect_leaks=1:exitcode=99:quarantine_size_mb=1:" + env.get("ASAN_OPTIONS", "")
+        # A small quarantine, and in each thread, or memory bounds would measure ASan's hoard of freed blocks.
+        env["ASAN_OPTIONS"] = ("detect_leaks=1:exitcode=99:quarantine_size_mb=1:thread_local_quarantine_size_kb=16:"
+                               + env.get("ASAN_OPTIONS", ""))
         env["UBSAN_OPTIONS"] = "print_stacktrace=1:" + env.get("UBSAN_OPTIONS", "")
         env["TSAN_OPTIONS"] = "exitcode=66:" + env.get("TSAN_OPTIONS", "")
     return env

@@ -13,24 +13,32 @@ def cpu_s(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-def least_cpu_share(pid: int, window_s: float = 0.5, windows: int = 4, enough: float = 0.02) -> float:
-    """The smallest share of a CPU over a few windows. A server that spins burns in every one of them; one that
-    was only finishing its work, or was hit by noise, has a quiet one."""
+def runnable(pid: int) -> bool:
+    """Is any thread running, or waiting for a CPU? A spinning server is, however little a busy machine lets it have."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            if Path(f"/proc/{pid}/task/{task}/stat").read_text().rpartition(")")[2].split()[0] == "R":
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return False
+
+
+def busy_share(pid: int, window_s: float = 0.5, windows: int = 4, enough: float = 0.02) -> float:
+    """The share of its time that a process is busy: of a CPU by its CPU clock, or of the moments at which it was runnable,
+    whichever is more. The quietest of a few windows: one that spins is busy in each of them, while one that was only
+    finishing its work has a quiet one."""
     least = 1.0
     for _ in range(windows):
-        cpu, wall = cpu_s(pid), time.monotonic()
-        time.sleep(window_s)
-        least = min(least, (cpu_s(pid) - cpu) / (time.monotonic() - wall))
+        cpu, start, moments = cpu_s(pid), time.monotonic(), []
+        while time.monotonic() - start < window_s:
+            time.sleep(0.02)
+            moments.append(runnable(pid))
+        cpu_share = (cpu_s(pid) - cpu) / (time.monotonic() - start)
+        least = min(least, max(cpu_share, sum(moments) / len(moments)))
         if least <= enough:
             break
     return least
-
-
-def status_kib(pid: int, key: str) -> int:
-    text = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(rf"^{key}:\s+(\d+) kB", text, re.M)
-    assert found, f"/proc/{pid}/status has no {key}"
-    return int(found[1])
 
 
 def rss_kib(pid: int) -> int:

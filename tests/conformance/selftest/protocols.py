@@ -15,6 +15,9 @@ TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 class Session:
     """One connection: a protocol and its buffers. step() makes progress until it can no more, or must pause."""
 
+    __slots__ = ("protocol", "lie", "inp", "out", "eof", "finished", "pause_s", "owed", "owed_body", "body_at", "body_end",
+                 "requests", "stale_fd", "then_finish")  # an idle connection has to fit 512 bytes here, too
+
     def __init__(self, protocol, lie: str):
         self.protocol, self.lie = protocol, lie
         self.inp, self.out = bytearray(), bytearray()
@@ -95,7 +98,7 @@ class Greet:
     def step(self, s: Session) -> bool:
         line, newline, _ = bytes(s.inp).partition(b"\n")
         if newline or (s.eof and line):
-            name = line.removesuffix(b"\r") if s.lie != "keeps-the-cr" else line
+            name = line.removesuffix(b"\r") if newline and s.lie != "keeps-the-cr" else line
             if len(name) > 1024:
                 return s.finish()
             return s.answer(b"Hello " + name + b"\n", self.delay, True)
@@ -125,33 +128,33 @@ class Http:
         return s.answer(response(status, text, "close"), None, True)
 
     def request(self, s: Session, lines: list[bytes]) -> bool:
-        first = re.fullmatch(rb"(" + TOKEN + rb") (/[!-~]*) HTTP/(\d)\.(\d)", lines[0])
-        headers = [re.fullmatch(rb"(" + TOKEN + rb"):[ \t]*([^\x00]*?)[ \t]*", line) for line in lines[1:]]
+        first = re.fullmatch(rb"(" + TOKEN + rb") ([!-~]+) HTTP/(\d)\.(\d)", lines[0])
+        headers = [re.fullmatch(rb"(" + TOKEN + rb"):[ \t]*([\t -~\x80-\xff]*?)[ \t]*", line) for line in lines[1:]]
         if not first or not all(headers):
             return self.refuse(s, "400 Bad Request", b"bad request\n")
         fields = [(h[1].lower(), h[2].lower()) for h in headers if h]
-        version = (int(first[3]), int(first[4]))
+        method, version = first[1].decode(), (int(first[3]), int(first[4]))
+        target = re.fullmatch(rb"(?:http://[^/?]+)?(/[^?]*|)(\?.*)?", first[2])
+        names = [name for name, _ in fields]
+        if names.count(b"host") > 1 or (version == (1, 1) and b"host" not in names) or b"transfer-encoding" in names \
+                or any(n == b"content-length" and v != b"0" for n, v in fields) or (method in ("GET", "HEAD") and not target):
+            return self.refuse(s, "400 Bad Request", b"bad request\n")
         if version not in ((1, 0), (1, 1)):
             return self.refuse(s, "505 HTTP Version Not Supported", b"version not supported\n")
-        names = [name for name, _ in fields]
-        if (version == (1, 1) and names.count(b"host") != 1) or b"transfer-encoding" in names \
-                or any(n == b"content-length" and v != b"0" for n, v in fields):
-            return self.refuse(s, "400 Bad Request", b"bad request\n")
-        method = first[1].decode()
         if method not in ("GET", "HEAD"):
             return self.refuse(s, "501 Not Implemented", b"not implemented\n")
         tokens = {t.strip() for n, v in fields if n == b"connection" for t in v.split(b",")}
-        keep = b"keep-alive" in tokens if version == (1, 0) else b"close" not in tokens
+        keep = b"close" not in tokens and (version == (1, 1) or b"keep-alive" in tokens)
         connection = "close" if not keep else "keep-alive" if version == (1, 0) else None
         if s.lie == "ignores-http-1.0" and version == (1, 0):
             keep, connection = True, None
-        return self.serve(s, method, first[2].split(b"?")[0].decode(), connection, not keep)
+        return self.serve(s, method, (target[1] or b"/").decode() if target else "", connection, not keep)
 
     def serve(self, s: Session, method: str, path: str, connection: str | None, finish: bool) -> bool:
         found = re.fullmatch(r"/(bytes|delay|work)/(\d+)", path)
         kind, number = (found[1], int(found[2])) if found else (path, 0)
         most = {"bytes": 1 << 30, "delay": 60000, "work": 1000000, "/": 0}
-        status, text, pause = "200 OK", b"muxbench\n", self.delay
+        status, text, pause = "200 OK", b"muxbench\n", self.delay if kind in ("/", "bytes") else None
         if number > most.get(kind, -1):
             status, text = "404 Not Found", b"not found\n"
         elif kind == "bytes":

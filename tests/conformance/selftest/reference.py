@@ -32,7 +32,7 @@ ROOM = 65536
 RDHUP = select.EPOLLRDHUP if LIE == "takes-a-fin-for-the-end" else 0
 
 
-@dataclass
+@dataclass(slots=True)
 class Client:
     sock: socket.socket
     session: Session
@@ -221,9 +221,10 @@ class Parser(argparse.ArgumentParser):
 
 def seconds(text: str) -> float:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(ns|us|ms|s|)", text)
-    if not match:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 100us, 1ms, 2s, or seconds")
-    return float(match[1]) * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "": 1}[match[2]]
+    value = float(match[1]) * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1, "": 1}[match[2]] if match else -1
+    if not 0 <= value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: write 100us, 1ms, 2s, or seconds, at most an hour")
+    return value
 
 
 def whole(low: int, high: int):
