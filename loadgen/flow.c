@@ -131,6 +131,7 @@ static void complete(struct worker *w, struct conn *c, uint64_t now)
 	bool open = w->options->mode == MODE_OPEN;
 
 	if (r->counted) {
+		c->served++;
 		hist_record(&w->tally.sent, now - r->sent_ns);
 		if (open)
 			hist_record(&w->tally.intended, now - r->intended_ns);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "find.h"
 #include "text.h"
 
 /* Every threshold of the judgement stands here; docs/loadgen.md gives the reasons. */
@@ -113,9 +114,9 @@ static bool has_failed(const struct result *r)
 {
 	const struct tally *t = &r->total;
 
-	return !r->started || tally_errors(t) > 0 || t->classes[CLASS_OK] == 0 || t->unsolicited > 0 ||
-	       tally_connect_failures(&t->connects) > 0 || tally_connect_failures(&t->idle_connects) > 0 ||
-	       t->idle_connects.replaced > 0;
+	return !r->started || (r->find && r->find->best_rate <= 0) || tally_errors(t) > 0 ||
+	       t->classes[CLASS_OK] == 0 || t->unsolicited > 0 || tally_connect_failures(&t->connects) > 0 ||
+	       tally_connect_failures(&t->idle_connects) > 0 || t->idle_connects.replaced > 0;
 }
 
 void judge(struct judgement *j, const struct options *o, const struct result *r)

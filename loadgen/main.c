@@ -6,7 +6,9 @@
 #include <sys/resource.h>
 
 #include "expected.h"
+#include "find.h"
 #include "judge.h"
+#include "merge.h"
 #include "net.h"
 #include "options.h"
 #include "report.h"
@@ -67,21 +69,35 @@ static int report(const struct options *o, const struct result *r, const struct 
 	return (int)status;
 }
 
-static int measure(const struct options *o, const struct target *target, const struct expected *expected)
+/* One run, or the search for a rate. Without memory or threads: false and `why`. */
+static bool carry_out(const struct options *o, const struct target *target, const struct expected *expected,
+	struct find *find, struct timeline *timeline, struct result **r, char *why, size_t why_size)
+{
+	if (!*r)
+		return options_wrong(why, why_size, "out of memory");
+	if (o->find_ppm)
+		return find_rate(find, o, target, expected, timeline, r, why, why_size);
+	return run_load(o, target, expected, timeline, *r, why, why_size);
+}
+
+static int measure(struct options *o, const struct target *target, const struct expected *expected)
 {
 	struct result *r = calloc(1, sizeof(*r));
 	struct timeline timeline;
+	struct find find;
 	char why[512];
 
 	if (!timeline_open(&timeline, o, why, sizeof(why))) {
 		free(r);
 		return give_up(o, EXIT_USAGE, why);
 	}
-	if (!r || !run_load(o, target, expected, &timeline, r, why, sizeof(why)))
-		return give_up(o, EXIT_FAILED, r ? why : "out of memory");
+	if (!carry_out(o, target, expected, &find, &timeline, &r, why, sizeof(why)))
+		return give_up(o, EXIT_FAILED, why);
 	bool told = timeline_close(&timeline, why, sizeof(why));
 	if (!told)
 		fprintf(stderr, "loadgen: %s\n", why);
+	if (r->find && r->find->count > 0)
+		o->mode = MODE_OPEN; /* what the search ended with */
 	int status = report(o, r, expected);
 	run_free(r);
 	free(r);
@@ -124,6 +140,8 @@ int main(int argc, char **argv)
 	struct expected expected;
 	char why[512];
 
+	if (argc > 1 && strcmp(argv[1], "merge") == 0)
+		return merge_main(argc - 2, argv + 2);
 	enum parsed parsed = options_parse(&options, argc, argv, why, sizeof(why));
 	if (parsed == PARSED_DONE)
 		return EXIT_GOOD;

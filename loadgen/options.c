@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "distribution.h"
 #include "parse.h"
 
 const char *const protocol_names[] = {"echo", "greet", "http", "raw", NULL};
@@ -17,7 +18,7 @@ const char *const wait_names[] = {"block", "spin", NULL};
 const char *const engine_names[] = {"epoll", "io_uring", NULL};
 static const char *const switch_names[] = {"off", "on", NULL};
 
-enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, PAUSE, HEADER, FLAG };
+enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, PAUSE, HEADER, OBJECTIVE, FLAG };
 
 struct row {
 	const char *name, *argument;
@@ -55,6 +56,8 @@ static const struct row rows[] = {
 		"open: requests per second, all connections together: 10k, a ramp 10k:100k:10s, or steps "
 		"10k:5s,20k:5s"},
 	{"arrival", "constant|poisson", CHOICE, AT(arrival), 0, 0, arrival_names, "open: [constant]"},
+	{"find-rate", "Q=TIME", OBJECTIVE, 0, 0, 0, NULL,
+		"search the highest rate at which e.g. p99=2ms holds, from the intended time"},
 	{"shed", "TIME", TIME, AT(shed_ns), NS_PER_US, DAY_NS, NULL,
 		"open: drop requests that waited longer than this for a connection [never]"},
 	{"seed", "N", COUNT, AT(seed), 0, UINT64_MAX, NULL, "of payloads and arrivals [1]"},
@@ -196,6 +199,21 @@ static bool add_pause(struct options *o, const char *text, char *why, size_t siz
 	return true;
 }
 
+/* p99=2ms */
+static bool set_objective(struct options *o, const char *text, char *why, size_t size)
+{
+	char quantile[16], limit[32];
+
+	if (sscanf(text, "%15[^=]=%31s", quantile, limit) == 2) {
+		o->find_ppm = distribution_ppm(quantile);
+		if (o->find_ppm && parse_time_ns(limit, &o->find_ns) && o->find_ns > 0)
+			return true;
+	}
+	return options_wrong(why, size,
+		"--find-rate %s: expected one of p50 p75 p90 p95 p99 p999 p9999, and a time, such as p99=2ms",
+		text);
+}
+
 static bool add_header(struct options *o, const char *text, char *why, size_t size)
 {
 	const char *colon = strchr(text, ':');
@@ -232,6 +250,8 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 		return add_pid(o, text, why, size);
 	case PAUSE:
 		return add_pause(o, text, why, size);
+	case OBJECTIVE:
+		return set_objective(o, text, why, size);
 	case HEADER:
 		return add_header(o, text, why, size);
 	case FLAG:

@@ -32,6 +32,8 @@ struct options {
 	uint64_t think_ns, shed_ns, delay_ns, work_ns, probe_ns;
 	const char *rate_text;
 	struct profile rate;
+	uint32_t find_ppm; /* --find-rate: this quantile, in millionths; 0: no search */
+	uint64_t find_ns;  /* ... is to stay within this */
 	const char *path, *expect, *send, *until;
 	const char *headers[MAX_HEADERS];
 	uint32_t header_count;

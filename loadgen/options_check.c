@@ -38,6 +38,15 @@ static bool check_mode(struct options *o, char *why, size_t size)
 
 	if (o->rate_text && !options_given(o, "mode"))
 		o->mode = MODE_OPEN;
+	if (o->find_ppm && (o->rate_text || options_given(o, "mode") || options_given(o, "timeline")))
+		return options_wrong(why, size,
+			"--find-rate chooses mode and rate itself, and its many runs have no timeline: leave "
+			"--rate, --mode and --timeline out");
+	if (o->find_ppm && options_given(o, "think"))
+		return options_wrong(
+			why, size, "--think belongs to --mode closed, and --find-rate searches in open loop");
+	if (o->find_ppm)
+		return true;
 	if (o->mode == MODE_CLOSED) {
 		if (o->rate_text)
 			return options_wrong(why, size,

@@ -6,14 +6,10 @@
 #include <string.h>
 
 #include "clock.h"
+#include "distribution.h"
+#include "find.h"
 
 enum { SCHEMA_VERSION = 1 };
-
-static const struct {
-	const char *name;
-	uint32_t ppm;
-} quantiles[] = {{"p50", 500000}, {"p75", 750000}, {"p90", 900000}, {"p95", 950000}, {"p99", 990000},
-	{"p999", 999000}, {"p9999", 999900}};
 
 static json_t *integer(uint64_t value)
 {
@@ -35,37 +31,6 @@ double report_cpu_per_request(const struct result *r)
 	 */
 	double in_window = (double)r->process_cpu_ns * (double)r->window_ns / (double)sampled_ns;
 	return in_window / (double)r->total.completed;
-}
-
-static json_t *bins(const struct histogram *h)
-{
-	json_t *list = json_array();
-
-	for (uint32_t i = 0; i < HIST_BINS; i++) {
-		if (h->bins[i])
-			json_array_append_new(
-				list, json_pack("[II]", (json_int_t)hist_low(i), (json_int_t)h->bins[i]));
-	}
-	return list;
-}
-
-/* `unfinished` requests rank above all that are in the histogram; a quantile among them is null. */
-static json_t *distribution(const struct histogram *h, uint64_t unfinished)
-{
-	if (h->n == 0)
-		return json_null();
-	json_t *d = json_pack("{sI sI sI sf sf}", "n", (json_int_t)h->n, "unfinished", (json_int_t)unfinished,
-		"min", (json_int_t)h->min, "mean", hist_mean(h), "stddev", hist_stddev(h));
-	for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++) {
-		uint64_t value = hist_quantile(h, quantiles[i].ppm, unfinished);
-		json_object_set_new(
-			d, quantiles[i].name, value == HIST_INFINITE ? json_null() : integer(value));
-	}
-	json_object_set_new(d, "max", integer(h->max));
-	json_object_set_new(d, "sum", integer(h->sum));
-	json_object_set_new(d, "overflow", integer(h->overflow));
-	json_object_set_new(d, "bins", bins(h));
-	return d;
 }
 
 static json_t *by_class(const uint64_t *classes, int first)
@@ -103,6 +68,38 @@ static json_t *connects(const struct connect_counts *c)
 		(json_int_t)c->recycled, "failed", by_class(c->failed, 0));
 }
 
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+static json_t *find(const struct find *f, const struct options *o)
+{
+	json_t *steps = json_array();
+
+	if (!f) {
+		json_decref(steps);
+		return json_null();
+	}
+	for (uint32_t i = 0; i < f->count; i++) {
+		const struct find_step *s = &f->steps[i];
+		json_array_append_new(steps,
+			json_pack("{sf sf so sb so}", "rate", s->rate, "achieved_rps", s->achieved_rps,
+				"value_ns", s->value_ns == HIST_INFINITE ? json_null() : integer(s->value_ns),
+				"met", s->met, "missed", text_or_null(s->missed)));
+	}
+	return json_pack("{sf sI sf so so}", "quantile", o->find_ppm / 1e6, "limit_ns", (json_int_t)o->find_ns,
+		"ceiling_rps", f->ceiling_rps, "best_rate",
+		f->best_rate > 0 ? json_real(f->best_rate) : json_null(), "steps", steps);
+}
+
+static json_t *fairness(const struct fairness *f)
+{
+	return json_pack("{sI sI sI sI sI sf}", "connections", (json_int_t)f->connections, "starved",
+		(json_int_t)f->starved, "min", (json_int_t)f->min, "p50", (json_int_t)f->p50, "max",
+		(json_int_t)f->max, "jain", f->jain);
+}
+
 static json_t *client(const struct result *r, const struct judgement *j)
 {
 	const struct tally *t = &r->total;
@@ -120,11 +117,6 @@ static json_t *client(const struct result *r, const struct judgement *j)
 		"threads", threads, "waits", (json_int_t)t->waits, "events", (json_int_t)t->events, "receives",
 		(json_int_t)t->receives, "sends", (json_int_t)t->sends, "send_blocked",
 		(json_int_t)t->send_blocked, "clock_ns", r->clock_cost_ns);
-}
-
-static json_t *text_or_null(const char *text)
-{
-	return text ? json_string(text) : json_null();
 }
 
 static json_t *config(const struct options *o)
@@ -212,6 +204,8 @@ static void add_failures(json_t *list, const struct result *r)
 		json_array_append_new(
 			list, json_sprintf("failed: bytes that nobody had asked for came on %llu connections",
 				      (unsigned long long)t->unsolicited));
+	if (r->find && r->find->best_rate <= 0)
+		json_array_append_new(list, json_string("failed: no rate met the objective of --find-rate"));
 	if (r->started && t->classes[CLASS_OK] == 0)
 		json_array_append_new(list, json_string("failed: not one request of the window was answered"));
 }
@@ -249,7 +243,7 @@ static json_t *document(const struct options *o, const struct result *r, const s
 	const struct expected *expected)
 {
 	const struct tally *t = &r->total;
-	uint64_t unfinished = t->scheduled - t->classes[CLASS_OK];
+	uint64_t unfinished = o->mode == MODE_OPEN ? t->scheduled - t->classes[CLASS_OK] : 0;
 	json_t *d = json_pack("{si si sb sb sb so so ss}", "schema", SCHEMA_VERSION, "exit", (int)j->status,
 		"valid", j->valid, "failed", j->failed, "interrupted", r->interrupted, "reasons", reasons(j, r),
 		"checks", checks(j), "bound", j->bound);
@@ -263,12 +257,14 @@ static json_t *document(const struct options *o, const struct result *r, const s
 	json_object_set_new(d, "idle_connects", connects(&t->idle_connects));
 	json_object_set_new(d, "achieved_rps", json_real(report_rps(r)));
 	json_object_set_new(d, "target_rps", r->target_rps > 0 ? json_real(r->target_rps) : json_null());
-	json_object_set_new(d, "latency_intended_ns", distribution(&t->intended, unfinished));
-	json_object_set_new(d, "latency_sent_ns", distribution(&t->sent, 0));
-	json_object_set_new(d, "schedule_lag_ns", distribution(&t->lag, 0));
-	json_object_set_new(d, "generator_lag_ns", distribution(&t->late, 0));
-	json_object_set_new(d, "connect_ns", distribution(&t->connect, 0));
-	json_object_set_new(d, "hiccup_ns", distribution(&r->hiccups, 0));
+	json_object_set_new(d, "latency_intended_ns", distribution_json(&t->intended, unfinished));
+	json_object_set_new(d, "latency_sent_ns", distribution_json(&t->sent, 0));
+	json_object_set_new(d, "schedule_lag_ns", distribution_json(&t->lag, 0));
+	json_object_set_new(d, "generator_lag_ns", distribution_json(&t->late, 0));
+	json_object_set_new(d, "connect_ns", distribution_json(&t->connect, 0));
+	json_object_set_new(d, "hiccup_ns", distribution_json(&r->hiccups, 0));
+	json_object_set_new(d, "find_rate", find(r->find, o));
+	json_object_set_new(d, "fairness", fairness(&r->fairness));
 	json_object_set_new(d, "client", client(r, j));
 	json_object_set_new(d, "watch", host_watch_json(o, &r->before, &r->after));
 	json_object_set_new(d, "host", host_cpus_json(&r->before, &r->after));

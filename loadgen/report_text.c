@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "clock.h"
+#include "find.h"
 #include "text.h"
 
 static void quantile(FILE *out, const char *name, const struct histogram *h, uint32_t ppm, uint64_t unfinished)
@@ -47,6 +48,29 @@ static void classes(FILE *out, const char *title, const uint64_t *counts, int fi
 		fputc('\n', out);
 }
 
+static void search(FILE *out, const struct find *f, const struct options *o)
+{
+	char value[32], limit[32];
+
+	if (!f)
+		return;
+	text_duration((double)o->find_ns, limit, sizeof(limit));
+	fprintf(out, "ceiling            %.0f replies/s in closed loop\n", f->ceiling_rps);
+	for (uint32_t i = 0; i < f->count; i++) {
+		const struct find_step *s = &f->steps[i];
+		fprintf(out, "  %10.0f /s  p%g %-9s %s%s\n", s->rate, o->find_ppm / 1e4,
+			s->value_ns == HIST_INFINITE ? "never"
+						     : text_duration((double)s->value_ns, value, sizeof(value)),
+			s->met ? "good" : "missed: ", s->met ? "" : s->missed);
+	}
+	if (f->best_rate > 0)
+		fprintf(out, "highest rate       %.0f /s keeps p%g within %s; that run:\n", f->best_rate,
+			o->find_ppm / 1e4, limit);
+	else
+		fprintf(out, "highest rate       none keeps p%g within %s; the last run:\n", o->find_ppm / 1e4,
+			limit);
+}
+
 static void verdict(FILE *out, const struct result *r, const struct judgement *j)
 {
 	if (r->failure[0])
@@ -71,6 +95,7 @@ void report_text(FILE *out, const struct options *o, const struct result *r, con
 		verdict(out, r, j);
 		return;
 	}
+	search(out, r->find, o);
 	fprintf(out, "%-17s  %.0f replies/s over %.3f s; %" PRIu64 " requests, %" PRIu64 " ok\n", "throughput",
 		report_rps(r), (double)r->window_ns / 1e9, t->scheduled, t->classes[CLASS_OK]);
 	latencies(out, "latency intended", &t->intended, t->scheduled - t->classes[CLASS_OK]);

@@ -227,6 +227,44 @@ static void collect(struct stage *s, struct result *r)
 	}
 }
 
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void weigh(struct fairness *f, uint64_t *served, size_t n)
+{
+	double sum = 0, squares = 0;
+
+	qsort(served, n, sizeof(*served), by_value);
+	for (size_t i = 0; i < n; i++) {
+		f->starved += served[i] == 0;
+		sum += (double)served[i];
+		squares += (double)served[i] * (double)served[i];
+	}
+	f->connections = n;
+	f->min = served[0];
+	f->p50 = served[(n - 1) / 2];
+	f->max = served[n - 1];
+	f->jain = squares > 0 ? sum * sum / ((double)n * squares) : 0;
+}
+
+static void measure_fairness(const struct stage *s, struct result *r)
+{
+	size_t n = 0;
+	uint64_t *served = calloc(s->run.options->connections, sizeof(*served));
+
+	if (!served)
+		return;
+	for (uint32_t i = 0; i < s->count; i++)
+		for (uint32_t k = 0; k < s->workers[i].active_count; k++)
+			served[n++] = s->workers[i].conns[k].served;
+	weigh(&r->fairness, served, n);
+	free(served);
+}
+
 static void plan_phases(struct run *run)
 {
 	const struct options *o = run->options;
@@ -303,6 +341,7 @@ static bool run_stage(struct stage *s, struct result *r, struct thread_argument 
 	if (r->started)
 		measure_phases(s, r, over_ns);
 	collect(s, r);
+	measure_fairness(s, r);
 	return true;
 }
 
@@ -356,4 +395,5 @@ bool run_load(const struct options *o, const struct target *target, const struct
 void run_free(struct result *r)
 {
 	free(r->threads);
+	r->threads = NULL;
 }

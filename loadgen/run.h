@@ -16,6 +16,16 @@ struct thread_result {
 	double busy; /* share of the window that the thread had work: 1 means that the client is the limit */
 };
 
+struct expected;
+struct find;
+
+/* How evenly the good replies of the window were spread over the active connections. */
+struct fairness {
+	uint64_t connections, starved; /* starved: those without any */
+	uint64_t min, p50, max;        /* replies per connection */
+	double jain; /* (sum x)^2 / (n * sum x^2): 1 is even, 1/n is all to one; 0 when there were none */
+};
+
 /* A planned pause of a process, and when it really happened. */
 struct event_result {
 	uint64_t pid, planned_ns, length_ns;
@@ -39,9 +49,10 @@ struct result {
 	double clock_cost_ns;
 	double target_rps; /* open loop: requests due per second of the window, on average */
 	struct histogram hiccups;
+	struct fairness fairness;
+	const struct find *find; /* --find-rate: the search that led to this run; else NULL */
 };
 
-struct expected;
 struct timeline;
 
 /* Runs the load and fills *r. False: it could not even begin (no memory, no thread); `why` says what failed.

@@ -43,6 +43,7 @@ struct conn {
 	bool idle;       /* opened and silent */
 	bool want_send;  /* the kernel had no room: the engine sends on when it has */
 	bool to_open;    /* down, and to be opened at retry_ns */
+	uint64_t served; /* good replies to requests of the window, over all lives */
 	uint32_t places; /* of this connection in worker.places */
 	uint64_t issued, sending, answered;
 	size_t send_off;          /* bytes of request `sending` that the kernel has taken */

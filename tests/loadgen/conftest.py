@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LOADGEN = Path(os.environ.get("LOADGEN", ROOT / "build" / "loadgen")).resolve()
 PEER = LOADGEN.parent / "arms" / "peer"
 SCHEMA = json.loads((ROOT / "loadgen" / "schema.json").read_text())
-REPORT, ERROR = (jsonschema.Draft202012Validator({**part, "$defs": SCHEMA["$defs"]}) for part in SCHEMA["oneOf"])
+REPORT, ERROR, MERGED = (jsonschema.Draft202012Validator({**part, "$defs": SCHEMA["$defs"]}) for part in SCHEMA["oneOf"])
 LIMIT_S = 60
 ENGINES = ("epoll", "io_uring")
 
@@ -32,11 +32,10 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(pytest.mark.skip(reason="long form only: make validate"))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def built():
+def pytest_configure(config):
     for program in (LOADGEN, PEER):
         if not os.access(program, os.X_OK):
-            pytest.exit(f"{program} is missing; run: make loadgen-programs all", 4)
+            raise pytest.UsageError(f"{program} is missing; run: make all loadgen-programs")
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class Run:
 
 
 def check_document(doc: dict) -> None:
-    problems = [f"{'/'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in (ERROR if "error" in doc else REPORT).iter_errors(doc)]
+    kind = ERROR if "error" in doc else MERGED if "merged" in doc else REPORT
+    problems = [f"{'/'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in kind.iter_errors(doc)]
     assert not problems, problems
     if "counts" in doc:
         counts = doc["counts"]

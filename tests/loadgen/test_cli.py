@@ -43,6 +43,8 @@ WRONG = {
     "no such CPU": (*GOOD, "--cpus", "1000"),
     "no CPU list": (*GOOD, "--cpus", "0,"),
     "no such process": (*GOOD, "--watch", "4194304"),
+    "no objective": (*GOOD, "--find-rate", "p98=1ms"),
+    "objective and rate": (*GOOD, "--find-rate", "p99=1ms", "--rate", "5"),
     "no pause": (*GOOD, "--pause", "1@2"),
     "too many connections": ("--target", "127.0.0.1:9", "--protocol", "echo", "--connections", "900000"),
     "many sources elsewhere": ("--target", "192.0.2.1:9", "--protocol", "echo", "--connections", "1", "--sources", "5"),

@@ -49,6 +49,8 @@ def test_black_hole_open():
     assert run.bad
     assert counts["scheduled"] == 100
     assert counts["inflight_end"] == 4 and counts["never_sent"] == 96
+    latency = run.doc["latency_intended_ns"]
+    assert latency["n"] == 0 and latency["unfinished"] == 100 and latency["p50"] is None and latency["max"] is None
 
 
 def test_unfinished_requests_rank_above_all_others():
