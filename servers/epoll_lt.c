@@ -26,6 +26,7 @@ enum {
 	EVENTS_PER_WAIT = 256,
 	ACCEPTS_PER_WAKEUP = 64, /* a crowd at the door must not starve those inside */
 	TURNS_PER_EVENT = 16,    /* nor may one client's sends and work starve the others */
+	RETRY_NS = 100000000,
 };
 
 struct client {
@@ -47,6 +48,7 @@ static uint8_t received[65536];
 static void watch_listener(bool on);
 static void handle_events(struct epoll_event *events, int n);
 static void accept_clients(void);
+static void wait_for_room(void);
 static void open_client(int fd);
 static void handle_client(struct client *client, uint32_t ready);
 static void receive(struct client *client);
@@ -125,11 +127,21 @@ static void accept_clients(void)
 			die("accept4: %s", strerror(errno));
 		if (fd == NET_FULL) {
 			count_error(&counters);
-			watch_listener(false);
+			wait_for_room();
 			return;
 		}
 		open_client(fd);
 	}
+}
+
+/* A client of ours that closes makes room. Without any, others hold what is missing, and a short sleep keeps
+ * nobody waiting. */
+static void wait_for_room(void)
+{
+	if (counters.open > 0)
+		watch_listener(false);
+	else
+		pause_here((struct pause){PAUSE_SLEEP, RETRY_NS});
 }
 
 static void open_client(int fd)
