@@ -14,9 +14,8 @@
  */
 #include "net.h"
 #include "pause.h"
-#include "server.h"
+#include "uring.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
@@ -29,10 +28,10 @@
 #include <unistd.h>
 
 enum {
-	SUBMISSIONS = 1024, /* in one turn without a further system call */
-	COMPLETIONS = 8192, /* what exceeds it waits in kernel memory, at a cost */
-	BUFFERS = 256,      /* a power of two; so many receives can complete in one turn */
-	BUFFER_BYTES = 8192,
+	SUBMISSIONS = 256,    /* in one turn without a further system call */
+	COMPLETIONS = 2048,   /* what exceeds it waits in kernel memory, at a cost */
+	BUFFERS = 64,         /* so many receives can complete in one turn */
+	BUFFER_BYTES = 32768, /* together 2 MiB: used in turn, more would displace each other from the cache */
 };
 
 /* What completed; in the low bits of user_data, beside the client's address. */
@@ -56,16 +55,14 @@ static LIST_HEAD(, client) clients;
 static int listen_fd;
 static bool accepting;
 static struct io_uring ring;
-static uint8_t buffers[BUFFERS][BUFFER_BYTES];
-static _Alignas(4096) struct io_uring_buf free_buffers[BUFFERS]; /* a ring; the kernel takes from its head */
+static struct uring_buffers buffers;
 
 static void start_ring(void);
-static void give_buffer(unsigned short buffer);
 static void submit(struct io_uring_sqe *sqe, enum operation operation, struct client *client);
-static struct io_uring_sqe *next_sqe(void);
 static void submit_stop(void);
 static void submit_accept(void);
 static void turn(void);
+static void submit_and_wait(void);
 static void handle_completion(const struct io_uring_cqe *cqe);
 static void accepted(const struct io_uring_cqe *cqe);
 static void open_client(int fd);
@@ -106,56 +103,21 @@ int main(int argc, char **argv)
 	while (accepting || !LIST_EMPTY(&clients)) /* else the kernel would keep the port for a while */
 		turn();
 	io_uring_queue_exit(&ring);
+	free(buffers.ring);
+	free(buffers.memory);
 	close(listen_fd);
 	deadlines_free(&deadlines);
 	core_free(&core);
 	return server_report(&counters, core.requests);
 }
 
+/* SINGLE_ISSUER: no other thread submits, so the kernel leaves out locks. DEFER_TASKRUN: it works off what
+ * became ready while we wait, and never interrupts us for it. */
 static void start_ring(void)
 {
-	struct io_uring_params params = {
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL |
-			 IORING_SETUP_CQSIZE,
-		.cq_entries = COMPLETIONS,
-	};
-	int error = -io_uring_queue_init_params(SUBMISSIONS, &ring, &params);
-	if (error == EINVAL)
-		cannot_run("io_uring_setup: %s; this needs Linux 6.1", strerror(error));
-	if (error == EPERM || error == EACCES || error == ENOSYS)
-		cannot_run(
-			"io_uring_setup: %s; sysctl kernel.io_uring_disabled or a container's seccomp filter "
-			"refuses it",
-			strerror(error));
-	if (error)
-		die("io_uring_setup: %s", strerror(error));
-	io_uring_register_ring_fd(&ring); /* spares a look-up per system call; if refused, we do without */
-
-	struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)free_buffers, .ring_entries = BUFFERS};
-	error = -io_uring_register_buf_ring(&ring, &registration, 0);
-	if (error)
-		die("registering the ring of buffers: %s", strerror(error));
-	for (unsigned short buffer = 0; buffer < BUFFERS; buffer++)
-		give_buffer(buffer);
-}
-
-static void give_buffer(unsigned short buffer)
-{
-	struct io_uring_buf_ring *to = (struct io_uring_buf_ring *)free_buffers;
-	io_uring_buf_ring_add(to, buffers[buffer], BUFFER_BYTES, buffer, BUFFERS - 1, 0);
-	io_uring_buf_ring_advance(to, 1);
-}
-
-static struct io_uring_sqe *next_sqe(void)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-	while (!sqe) { /* the queue is full: empty it into the kernel */
-		int n = io_uring_submit(&ring);
-		if (n < 0)
-			die("io_uring_enter: %s", strerror(-n));
-		sqe = io_uring_get_sqe(&ring);
-	}
-	return sqe;
+	unsigned flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+	uring_start(&ring, SUBMISSIONS, COMPLETIONS, flags, "6.1");
+	uring_provide(&ring, &buffers, BUFFERS, BUFFER_BYTES);
 }
 
 /* Hands a prepared operation in, with the next system call. */
@@ -174,14 +136,14 @@ static void submit_stop(void)
 	int fd = signalfd(-1, &stops, SFD_CLOEXEC);
 	if (fd < 0)
 		die("signalfd: %s", strerror(errno));
-	struct io_uring_sqe *sqe = next_sqe();
+	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_poll_add(sqe, fd, POLLIN);
 	submit(sqe, STOP, NULL);
 }
 
 static void submit_accept(void)
 {
-	struct io_uring_sqe *sqe = next_sqe();
+	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_multishot_accept(sqe, listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	submit(sqe, ACCEPT, NULL);
 	accepting = true;
@@ -189,27 +151,35 @@ static void submit_accept(void)
 
 static void turn(void)
 {
-	struct timespec wait;
-	struct __kernel_timespec timeout, *until = NULL;
-	if (pause_timeout(&deadlines, &wait)) {
-		timeout = (struct __kernel_timespec){wait.tv_sec, wait.tv_nsec};
-		until = &timeout;
-	}
+	uint64_t closed = counters.closed;
 	struct io_uring_cqe *cqe;
-	int error = -io_uring_submit_and_wait_timeout(&ring, &cqe, 1, until, NULL);
-	if (error > 0 && error != ETIME && error != EINTR)
-		die("io_uring_enter: %s", strerror(error));
-	counters.wakeups++;
-
 	unsigned head, n = 0;
+	submit_and_wait();
 	io_uring_for_each_cqe(&ring, head, cqe)
 	{
 		handle_completion(cqe);
 		n++;
 	}
 	io_uring_cq_advance(&ring, n);
+	counters.wakeups++;
 	counters.events += n;
 	resume_expired();
+	if (!accepting && !server_stopping && counters.closed > closed)
+		submit_accept();
+}
+
+/* Everything prepared goes to the kernel, and the wait ends with the first completion, in one system call. */
+static void submit_and_wait(void)
+{
+	struct timespec wait;
+	struct __kernel_timespec timeout;
+	bool timed = pause_timeout(&deadlines, &wait);
+	if (timed)
+		timeout = (struct __kernel_timespec){wait.tv_sec, wait.tv_nsec};
+	struct io_uring_cqe *cqe;
+	int error = -io_uring_submit_and_wait_timeout(&ring, &cqe, 1, timed ? &timeout : NULL, NULL);
+	if (error > 0 && error != ETIME && error != EINTR && error != EAGAIN && error != EBUSY)
+		die("io_uring_enter: %s", strerror(error));
 }
 
 static void handle_completion(const struct io_uring_cqe *cqe)
@@ -233,22 +203,26 @@ static void handle_completion(const struct io_uring_cqe *cqe)
 	}
 }
 
+/* Without descriptors left, the accept ends, and would end again at once if it were handed in before a client
+ * is closed: turn() sees to that, also for one that was closed in the same turn. */
 static void accepted(const struct io_uring_cqe *cqe)
 {
-	if (!(cqe->flags & IORING_CQE_F_MORE))
-		accepting = false;
-	int failure = cqe->res < 0 ? net_accept_failure(-cqe->res) : 0;
-	errno = -cqe->res;
-	if (failure == NET_FAILED)
-		die("accept: %s", strerror(errno));
-	if (failure == NET_FULL) {
-		count_error(&counters);
-		return; /* tried again now, it would fail again: the next client to go resumes it */
+	accepting = cqe->flags & IORING_CQE_F_MORE;
+	if (cqe->res >= 0) {
+		if (server_stopping)
+			close(cqe->res);
+		else
+			open_client(cqe->res);
+	} else {
+		errno = -cqe->res;
+		int failure = net_accept_failure(errno);
+		if (failure == NET_FAILED)
+			die("accept: %s", strerror(errno));
+		if (failure == NET_FULL) {
+			count_error(&counters);
+			return;
+		}
 	}
-	if (!failure && server_stopping)
-		close(cqe->res);
-	else if (!failure)
-		open_client(cqe->res);
 	if (!accepting && !server_stopping)
 		submit_accept();
 }
@@ -265,31 +239,31 @@ static void open_client(int fd)
 	set_receiving(client);
 }
 
+/* A buffer goes back at once: the core has copied what it keeps. */
 static void received(struct client *client, const struct io_uring_cqe *cqe)
 {
 	if (!(cqe->flags & IORING_CQE_F_MORE))
 		client->receiving = client->cancelling = false;
-	if (cqe->res > 0) {
-		unsigned short buffer = (unsigned short)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
-		if (!client->leaving)
-			conn_feed(&client->conn, buffers[buffer], (size_t)cqe->res);
-		give_buffer(buffer);
+	if (cqe->flags & IORING_CQE_F_BUFFER) {
+		unsigned buffer = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+		if (cqe->res > 0 && !client->leaving)
+			conn_feed(&client->conn, uring_buffer(&buffers, buffer), (size_t)cqe->res);
+		uring_give(&buffers, buffer);
 	}
 	if (client->leaving) {
 		let_go(client);
 		return;
 	}
-	if (cqe->res == 0) {
-		conn_eof(&client->conn);
-	} else if (cqe->res == -ENOBUFS) {
-		counters.eagain++; /* the turn's completions held all buffers; they are given back by now, or
-				      soon */
-	} else if (cqe->res < 0 && cqe->res != -ECANCELED) {
+	if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -ECANCELED) {
 		errno = -cqe->res;
 		count_error(&counters);
 		close_client(client);
 		return;
 	}
+	if (cqe->res == 0)
+		conn_eof(&client->conn);
+	if (cqe->res == -ENOBUFS)
+		counters.eagain++; /* this turn's completions hold all buffers; the next turn has them back */
 	advance(client);
 }
 
@@ -346,23 +320,27 @@ static void advance(struct client *client)
 static void submit_send(struct client *client)
 {
 	struct span output = conn_output(&client->conn);
-	struct io_uring_sqe *sqe = next_sqe();
+	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_send(sqe, client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_WAITALL);
 	submit(sqe, SEND, client);
 	client->sending = true;
 }
 
-/* A multishot receive goes on delivering whether or not there is room: without room it must end. */
+/* A multishot receive goes on delivering whether or not there is room: without room it has to end. A client
+ * that is owed something has filled its room before and gets one receive at a time, no longer than the room. */
 static void set_receiving(struct client *client)
 {
-	bool wanted = conn_wants(&client->conn) & CONN_RECV;
-	if (wanted && !client->receiving) {
-		struct io_uring_sqe *sqe = next_sqe();
-		io_uring_prep_recv_multishot(sqe, client->fd, NULL, 0, 0);
+	unsigned wants = conn_wants(&client->conn);
+	if (wants & CONN_RECV && !client->receiving) {
+		struct io_uring_sqe *sqe = uring_sqe(&ring);
+		if (wants & CONN_SEND)
+			io_uring_prep_recv(sqe, client->fd, NULL, conn_room(&client->conn), 0);
+		else
+			io_uring_prep_recv_multishot(sqe, client->fd, NULL, 0, 0);
 		io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
 		submit(sqe, RECEIVE, client);
 		client->receiving = true;
-	} else if (!wanted && client->receiving && !client->cancelling) {
+	} else if (!(wants & CONN_RECV) && client->receiving && !client->cancelling) {
 		cancel(client, RECEIVE);
 		client->cancelling = true;
 	}
@@ -370,7 +348,7 @@ static void set_receiving(struct client *client)
 
 static void cancel(struct client *client, enum operation operation)
 {
-	struct io_uring_sqe *sqe = next_sqe();
+	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_cancel64(sqe, (uintptr_t)client | operation, 0);
 	submit(sqe, NOTHING, NULL);
 }
@@ -408,6 +386,4 @@ static void let_go(struct client *client)
 	LIST_REMOVE(client, all);
 	free(client);
 	count_close(&counters);
-	if (!accepting && !server_stopping)
-		submit_accept();
 }
