@@ -39,7 +39,8 @@ static bool run_at(const struct search *s, double rate, struct result *r)
 	return run_load(&o, s->target, s->expected, s->timeline, r, s->why, s->why_size);
 }
 
-static const char *what_was_missed(const struct options *o, const struct result *r, uint64_t value_ns)
+static const char *what_was_missed(
+	const struct options *o, const struct result *r, double step_rate, uint64_t value_ns)
 {
 	struct options open = *o;
 	struct judgement j;
@@ -52,7 +53,10 @@ static const char *what_was_missed(const struct options *o, const struct result 
 		return "invalid";
 	if (value_ns > o->find_ns)
 		return strcmp(j.bound, "client") == 0 ? "client" : "latency";
-	return (double)r->total.completed < THROUGHPUT_SHARE * (double)r->total.scheduled ? "throughput" : NULL;
+	/* By Little's law, so many may still be on their way when the window ends. */
+	double under_way = step_rate * (double)o->find_ns / 1e9;
+	double answered = (double)r->total.completed + under_way;
+	return answered < THROUGHPUT_SHARE * (double)r->total.scheduled ? "throughput" : NULL;
 }
 
 /* One step of the search; its result stays in *r. */
@@ -67,7 +71,7 @@ static bool try_rate(const struct search *s, double rate, struct result *r)
 	*step = (struct find_step){.rate = rate, .achieved_rps = report_rps(r), .value_ns = HIST_INFINITE};
 	if (r->total.scheduled > 0)
 		step->value_ns = hist_quantile(&r->total.intended, o->find_ppm, unfinished);
-	step->missed = what_was_missed(o, r, step->value_ns);
+	step->missed = what_was_missed(o, r, rate, step->value_ns);
 	step->met = !step->missed;
 	s->find->count++;
 	return true;

@@ -65,7 +65,9 @@ static const char *find_bound(const struct judgement *j, const struct options *o
 		return "server";
 	/* The client had time and the load was offered: what was not answered in time was not answered by the
 	 * server. */
-	if (o->mode == MODE_OPEN && (double)t->completed < SERVER_BOUND_SHARE * (double)t->scheduled)
+	double under_way = (double)(o->connections * o->depth); /* when the window ends, at most */
+	if (o->mode == MODE_OPEN &&
+		(double)t->completed + under_way < SERVER_BOUND_SHARE * (double)t->scheduled)
 		return "server";
 	return "neither";
 }
