@@ -47,7 +47,7 @@ def busy_ns(record: dict, side: str) -> float | None:
 
     /proc/stat counts idle time in ticks of 10 ms, so this is rough in short windows.
     """
-    window = dig(record, "load", "host", "window_ns")
+    window = sampled_ns(record)
     cpus = set(dig(record, "placement", side) or [])
     seen = [c for c in dig(record, "load", "host", "cpus") or [] if c.get("cpu") in cpus and c.get("idle_ns") is not None]
     if not window or not cpus or len(seen) != len(cpus):
@@ -56,8 +56,16 @@ def busy_ns(record: dict, side: str) -> float | None:
 
 
 def per_request_us(nanoseconds: float | None, record: dict) -> float | None:
-    count = requests(record)
-    return None if nanoseconds is None or not count else nanoseconds / count / 1e3
+    """CPU time for each reply of the window; the clocks are read a little before or after its edges, which is scaled away."""
+    count, window, sampled = requests(record), dig(record, "load", "window_ns"), sampled_ns(record)
+    if nanoseconds is None or not count or not window or not sampled:
+        return None
+    return nanoseconds * (window / sampled) / count / 1e3
+
+
+def sampled_ns(record: dict) -> float | None:
+    """The time between the two readings of all CPU clocks."""
+    return dig(record, "load", "host", "window_ns")
 
 
 def latency(record: dict) -> dict:
@@ -81,14 +89,9 @@ def latency_known_us(record: dict) -> float | None:
     return None if longest is None else longest / 1e3
 
 
-def window_s(record: dict) -> float | None:
-    window = dig(record, "load", "window_ns") or dig(record, "load", "host", "window_ns")
-    return window / 1e9 if window else None
-
-
 def share(used_ns: float | None, record: dict, cpus: int) -> float | None:
-    window = window_s(record)
-    return None if used_ns is None or not window or not cpus else used_ns / 1e9 / window / cpus
+    sampled = sampled_ns(record)
+    return None if used_ns is None or not sampled or not cpus else used_ns / sampled / cpus
 
 
 def server_busy(record: dict) -> float | None:
@@ -111,10 +114,10 @@ def client_ceiling_rps(record: dict) -> float | None:
 
     The extrapolation is cautious, for the cost per request falls as load, and so batching, grows.
     """
-    count, used, seconds = requests(record), dig(record, "load", "client", "cpu_ns"), window_s(record)
-    if not count or not used or not seconds or dig(record, "options", "wait") == "spin":
+    cost, reached = per_request_us(dig(record, "load", "client", "cpu_ns"), record), throughput(record)
+    if not cost or reached is None or dig(record, "options", "wait") == "spin":
         return None
-    return max(count / seconds, count / (used / 1e9) * (dig(record, "options", "threads") or 1))
+    return max(reached, 1e6 / cost * (dig(record, "options", "threads") or 1))
 
 
 def rss_per_connection(record: dict) -> float | None:

@@ -62,12 +62,10 @@ class House:
         return str(path)
 
     def command(self, *words: str) -> list[str]:
-        extra = ["--together"] if words[0] in ("run", "resume", "try") else []
-        where = ["--results", str(self.results)] if words[0] != "--help" else []
-        return [sys.executable, "-m", "bench", *words, *extra, *where]
+        return [sys.executable, "-m", "bench", *words, "--results", str(self.results)]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "BUILD": str(self.build), "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        return {**os.environ, "BUILD": str(self.build), "PYTHONPATH": str(ROOT), "COLUMNS": "200", "MUXBENCH_LOCK": str(self.folder)}
 
     def bench(self, *words: str, timeout: float = 180) -> subprocess.CompletedProcess:
         return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, cwd=self.folder, env=self.environment())

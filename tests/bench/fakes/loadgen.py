@@ -42,34 +42,58 @@ def watched_name(pid):
 def latency(microseconds):
     ns = int(microseconds * 1000)
     keys = ("min", "mean", "p50", "p75", "p90", "p95", "p99", "p999", "p9999", "max")
-    return {"n": 100, "stddev": 1.0, "bins": [[ns, 100]], **{key: ns for key in keys}}
+    return {"n": 100, "unfinished": 0, "stddev": 1.0, "sum": 100 * ns, "overflow": 0, "bins": [[ns, 100]], **{key: ns for key in keys}}
 
 
 def document(told, name):
+    """Valid by loadgen/schema.json, which a test checks."""
     window_ns = int(seconds(told["duration"]) * 1e9)
     cost = COST_US.get(name, 5.0)
-    rate = float(told["rate"]) if told["mode"] == "open" else 1e6 / cost
+    is_open = told["mode"] == "open"
+    rate = float(told["rate"]) if is_open else 1e6 / cost
     ok = int(rate * window_ns / 1e9)
-    cpus = [{"cpu": cpu, "idle_ns": window_ns // 2, "steal_ns": 0} for cpu in range(os.cpu_count())]
+    switches = {"voluntary_ctxt_switches": 1, "nonvoluntary_ctxt_switches": 0}
+    connects = {"attempts": 2, "established": 2, "replaced": 0, "recycled": 0, "failed": {}}
     return {
+        "schema": 1,
+        "exit": 0,
         "valid": name != "invalidates",
+        "failed": False,
+        "interrupted": False,
         "reasons": ["the schedule lagged"] if name == "invalidates" else [],
+        "checks": [],
         "bound": "neither",
-        "counts": {"scheduled": ok, "ok": ok, "shed": 0, "inflight_end": 0, "never_sent": 0, "completed": ok},
-        "errors": {},
-        "achieved_rps": rate,
-        "target_rps": float(told["rate"]) or None,
         "window_ns": window_ns,
-        "latency_intended_ns": latency(10 * cost) if told["mode"] == "open" else None,
+        "counts": {
+            **{"scheduled": ok, "ok": ok, "shed": 0, "inflight_end": 0, "never_sent": 0, "errors": 0, "completed": ok},
+            **{"warmup_ok": 0, "warmup_errors": 0, "sent_bytes": 64 * ok, "received_bytes": 64 * ok},
+        },
+        "errors": {},
+        "warmup_errors": {},
+        "unsolicited": 0,
+        "connects": connects,
+        "idle_connects": connects,
+        "achieved_rps": rate,
+        "target_rps": rate if is_open else None,
+        "latency_intended_ns": latency(10 * cost) if is_open else None,
         "latency_sent_ns": latency(10 * cost),
         "schedule_lag_ns": None,
+        "generator_lag_ns": None,
         "connect_ns": latency(50),
-        "client": {"cpu_ns": int(ok * 2000), "cpu_ns_per_req": 2000.0},
-        "watch": [{"pid": pid, "cpu_ns": int(ok * cost * 1000)} for pid in told["watch"]],
-        "host": {"window_ns": window_ns, "cpus": cpus},
-        "env": {},
+        "hiccup_ns": None,
+        "find_rate": None,
+        "fairness": {"connections": 2, "starved": 0, "min": ok // 2, "p50": ok // 2, "max": ok // 2, "jain": 1.0},
+        "client": {
+            **{"cpu_ns": int(ok * 2000), "window_ns": window_ns, "cpu_ns_per_req": 2000.0, "busy": 0.1, "threads": []},
+            **{"waits": ok, "events": ok, "receives": ok, "sends": ok, "send_blocked": 0, "clock_ns": 20.0},
+        },
+        "watch": [{"pid": pid, "cpu_ns": int(ok * cost * 1000), **switches} for pid in told["watch"]],
+        "host": {"window_ns": window_ns, "cpus": [{"cpu": cpu, "idle_ns": window_ns // 2, "steal_ns": 0} for cpu in range(os.cpu_count())]},
+        "phase_ns": {"connect": 0, "warmup": 0, "measure": window_ns, "drain": 0},
+        "events": [],
+        "expected": None,
         "config": {},
-        "phase_ns": {"warmup": 0, "measure": window_ns, "drain": 0},
+        "env": {},
     }
 
 
