@@ -214,8 +214,16 @@ LOADGEN_PEERS = $(patsubst tests/loadgen/%.c,$(BUILD)/arms/%,$(wildcard tests/lo
 WITH_ASAN  += loadgen-programs
 TEST_PARTS += loadgen-programs
 
-.PHONY: loadgen-programs
+.PHONY: loadgen-programs validate install
 loadgen-programs: $(LOADGEN_UNIT) $(LOADGEN_PEERS)
+
+validate: $(BUILD)/loadgen loadgen-programs  ## the load generator against peers of known behaviour, long form (minutes; wants an idle machine)
+	@bench/require.sh build bench test
+	@LONG=1 BUILD=$(BUILD) $(PYTHON) tests/run.py "loadgen plain"
+
+install: $(BUILD)/loadgen  ## install the load generator and its manual under PREFIX (default /usr/local; DESTDIR is honoured)
+	install -D -m 755 $(BUILD)/loadgen $(DESTDIR)$(PREFIX)/bin/loadgen
+	install -D -m 644 loadgen/loadgen.1 $(DESTDIR)$(PREFIX)/share/man/man1/loadgen.1
 
 $(BUILD)/tests/loadgen/%: $(BUILD)/tests/loadgen.d/%.o $(LOADGEN_PARTS)
 	@mkdir -p $(@D)

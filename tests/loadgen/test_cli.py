@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import LOADGEN, check_document, loadgen, peer
+from conftest import LOADGEN, ROOT, SCHEMA, check_document, loadgen, peer
 
 GOOD = ("--target", "127.0.0.1:9", "--protocol", "echo", "--connections", "2")
 
@@ -85,6 +85,20 @@ def test_help_and_version():
     for option in ("--target", "--rate", "--watch", "--engine"):
         assert f"  {option} " in shown.stdout
     assert subprocess.run([LOADGEN, "--version"], capture_output=True).returncode == 0
+
+
+def test_the_manual_has_every_option():
+    shown = subprocess.run([LOADGEN, "--help"], capture_output=True, text=True).stdout
+    options = {line.split()[0][2:] for line in shown.splitlines() if line.startswith("  --")}
+    words = (ROOT / "loadgen" / "loadgen.1").read_text().replace(",", " ").split()
+    manual = {after for word, after in zip(words, words[1:]) if word == "Fl" and after != "Fl"}
+    assert len(options) > 30 and manual == options | {"help", "version"}
+
+
+def test_the_page_names_every_class_and_rule():
+    page = (ROOT / "docs" / "loadgen.md").read_text()
+    for name in (*SCHEMA["$defs"]["errors"]["properties"], *SCHEMA["oneOf"][0]["properties"]["checks"]["items"]["properties"]["name"]["enum"]):
+        assert f"`{name}`" in page, name
 
 
 def test_results_go_where_they_belong(tmp_path):

@@ -96,6 +96,8 @@ def conformance(build: Path) -> list[Suite]:
 def loadgen(build: Path) -> list[Suite]:
     if not list((ROOT / "tests" / "loadgen").glob("test_*.py")):
         return []
+    if os.environ.get("LONG"):  # make validate: what takes minutes and is not to be disturbed
+        return [pytest("loadgen plain", "tests/loadgen", parallel=False, env={"LOADGEN": str(build / "loadgen"), "SHORT": ""})]
     return [pytest(f"loadgen {title}", "tests/loadgen", env={"LOADGEN": str(base / "loadgen"), "BUILD": str(base), "SHORT": "1", **SANITIZER_ENV})
             for title, base in (("plain", build), ("asan", build / "asan"))]
 
