@@ -25,17 +25,17 @@ def runnable(pid: int) -> bool:
 
 
 def busy_share(pid: int, window_s: float = 0.5, windows: int = 4, enough: float = 0.02) -> float:
-    """The share of its time that a process is busy: of a CPU by its CPU clock, or of the moments at which it was runnable,
-    whichever is more. The quietest of a few windows: one that spins is busy in each of them, while one that was only
-    finishing its work has a quiet one."""
+    """The share of a CPU that a process takes, by its CPU clock; or 1 if it was runnable at nearly every moment, got it or not.
+
+    The quietest of a few windows: one that spins is busy in each of them, one that was finishing its work has a quiet one."""
     least = 1.0
     for _ in range(windows):
         cpu, start, moments = cpu_s(pid), time.monotonic(), []
         while time.monotonic() - start < window_s:
             time.sleep(0.02)
             moments.append(runnable(pid))
-        cpu_share = (cpu_s(pid) - cpu) / (time.monotonic() - start)
-        least = min(least, max(cpu_share, sum(moments) / len(moments)))
+        share = (cpu_s(pid) - cpu) / (time.monotonic() - start)
+        least = min(least, 1.0 if sum(moments) > 0.8 * len(moments) else share)
         if least <= enough:
             break
     return least
