@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, demo, docs, doctor, listing, paths, prepare, reach, records, report, runner
+from bench import adhoc, agree, demo, docs, doctor, listing, paths, prepare, reach, records, report, runner
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("csv", "tsv"), default="csv")
     documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
+    agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
+    agreed.add_argument("first", metavar="RUN")
+    agreed.add_argument("second", metavar="RUN")
     command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
@@ -134,6 +137,12 @@ def do_docs(options: argparse.Namespace, console: Console) -> int:
     for path in docs.make(run):
         console.print(f"made: {paths.shown(path)}")
     return 0
+
+
+def do_agree(options: argparse.Namespace, console: Console) -> int:
+    results = paths.results_dir(options.results)
+    cells = agree.compare(records.find(results, options.first), records.find(results, options.second))
+    return 0 if agree.show(console, cells) >= 0.9 else 1
 
 
 def do_doctor(options: argparse.Namespace, console: Console) -> int:
