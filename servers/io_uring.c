@@ -8,7 +8,7 @@
  * What that costs is lifetime: an operation in flight holds the client's memory and socket, so a client is
  * let go only when its last operation has completed, and whoever wants it gone sooner has to cancel.
  *
- * Per request, one connection at a time: io_uring_enter twice.
+ * Per request, one connection at a time: io_uring_enter twice, as the send's completion ends a wait, too.
  * Needs Linux 6.1 (IORING_SETUP_DEFER_TASKRUN) and a sandbox that allows it; pkg-config: liburing
  * Try: build/servers/io_uring --protocol http --port 8080, then curl http://127.0.0.1:8080/
  */
@@ -32,6 +32,7 @@ enum {
 	COMPLETIONS = 2048,   /* what exceeds it waits in kernel memory, at a cost */
 	BUFFERS = 64,         /* so many receives can complete in one turn */
 	BUFFER_BYTES = 32768, /* together 2 MiB: used in turn, more would displace each other from the cache */
+	RETRY_NS = 100000000,
 };
 
 /* What completed; in the low bits of user_data, beside the client's address. */
@@ -45,7 +46,7 @@ struct client {
 	bool receiving;  /* its receive is in flight */
 	bool cancelling; /* and was told to end */
 	bool sending;    /* its send is in flight: conn_output() is lent to the kernel */
-	bool leaving;    /* let go as soon as nothing is in flight */
+	bool leaving;    /* to be closed when nothing is in flight */
 };
 
 static struct core core;
@@ -63,6 +64,7 @@ static void submit_stop(void);
 static void submit_accept(void);
 static void turn(void);
 static void submit_and_wait(void);
+static void wait_for_room(bool closed_one);
 static void handle_completion(const struct io_uring_cqe *cqe);
 static void accepted(const struct io_uring_cqe *cqe);
 static void open_client(int fd);
@@ -74,7 +76,6 @@ static void set_receiving(struct client *client);
 static void cancel(struct client *client, enum operation operation);
 static void resume_expired(void);
 static void close_client(struct client *client);
-static void let_go(struct client *client);
 
 static const struct model model = {
 	.name = "io_uring",
@@ -164,8 +165,8 @@ static void turn(void)
 	counters.wakeups++;
 	counters.events += n;
 	resume_expired();
-	if (!accepting && !server_stopping && counters.closed > closed)
-		submit_accept();
+	if (!accepting && !server_stopping)
+		wait_for_room(counters.closed > closed);
 }
 
 /* Everything prepared goes to the kernel, and the wait ends with the first completion, in one system call. */
@@ -180,6 +181,18 @@ static void submit_and_wait(void)
 	int error = -io_uring_submit_and_wait_timeout(&ring, &cqe, 1, timed ? &timeout : NULL, NULL);
 	if (error > 0 && error != ETIME && error != EINTR && error != EAGAIN && error != EBUSY)
 		die("io_uring_enter: %s", strerror(error));
+}
+
+/* The accept has ended because something ran out, and would end again at once. A client of ours that closes
+ * makes room, also one that did so before the accept's end was seen. Without any, others hold what is missing,
+ * and a short sleep keeps nobody waiting. */
+static void wait_for_room(bool closed_one)
+{
+	if (!closed_one && counters.open > 0)
+		return;
+	if (!closed_one)
+		pause_here((struct pause){PAUSE_SLEEP, RETRY_NS});
+	submit_accept();
 }
 
 static void handle_completion(const struct io_uring_cqe *cqe)
@@ -203,8 +216,6 @@ static void handle_completion(const struct io_uring_cqe *cqe)
 	}
 }
 
-/* Without descriptors left, the accept ends, and would end again at once if it were handed in before a client
- * is closed: turn() sees to that, also for one that was closed in the same turn. */
 static void accepted(const struct io_uring_cqe *cqe)
 {
 	accepting = cqe->flags & IORING_CQE_F_MORE;
@@ -220,7 +231,7 @@ static void accepted(const struct io_uring_cqe *cqe)
 			die("accept: %s", strerror(errno));
 		if (failure == NET_FULL) {
 			count_error(&counters);
-			return;
+			return; /* to turn() and wait_for_room() */
 		}
 	}
 	if (!accepting && !server_stopping)
@@ -251,7 +262,7 @@ static void received(struct client *client, const struct io_uring_cqe *cqe)
 		uring_give(&buffers, buffer);
 	}
 	if (client->leaving) {
-		let_go(client);
+		close_client(client);
 		return;
 	}
 	if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -ECANCELED) {
@@ -271,7 +282,7 @@ static void sent(struct client *client, int result)
 {
 	client->sending = false;
 	if (client->leaving) {
-		let_go(client);
+		close_client(client);
 		return;
 	}
 	if (result < 0) {
@@ -363,22 +374,18 @@ static void resume_expired(void)
 	}
 }
 
+/* Called again when one of its operations completes: while any is in flight, the kernel holds the client's
+ * memory and socket. close() alone would neither end them nor send a FIN. */
 static void close_client(struct client *client)
 {
 	if (!client->leaving) {
+		client->leaving = true;
+		deadline_clear(&deadlines, &client->deadline);
 		if (client->receiving)
 			cancel(client, RECEIVE);
 		if (client->sending)
 			cancel(client, SEND);
 	}
-	client->leaving = true;
-	deadline_clear(&deadlines, &client->deadline);
-	let_go(client);
-}
-
-/* The kernel still holds a closed client's memory and socket while an operation is in flight. */
-static void let_go(struct client *client)
-{
 	if (client->receiving || client->sending)
 		return;
 	conn_drop(&client->conn);
