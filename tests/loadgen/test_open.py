@@ -106,6 +106,8 @@ def test_a_queue_of_known_theory():
     with peer(service=service_ns) as server:
         run = loadgen(server.target, *"--protocol echo --connections 200 --rate 800 --arrival poisson --duration 60s --warmup 2s".split())
         measured = server.stop()["service_ns"]
-    busy = run.doc["counts"]["ok"] / 60 * measured / 1e9
+    busy = 800 * measured / 1e9
+    if busy > 0.9:
+        pytest.skip(f"this host is too busy: serving takes {measured / 1e6:.2f} ms instead of {service_ns / 1e6:.2f} ms")
     expected = measured * (1 + busy / (2 * (1 - busy)))
     assert abs(run.doc["latency_intended_ns"]["mean"] - expected) < 0.25 * expected
