@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from subprocess import SubprocessError
 
-from bench import host, records, serve
+from bench import host, records, serve, telemetry
 from bench.arms import Arm
 from bench.placement import Placement
 from bench.plan import Sample
@@ -82,12 +82,14 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
     record["server"] |= {"pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)}
     argv = loadgen_argv(sample, target, pids, bed)
     record["loadgen"] = {"argv": argv}
+    before = telemetry.snapshot()
     loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
     try:
         record["load"] = drive(loadgen, server, sample, bed.stop)
         record["server"] |= {"rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")}
     finally:
         loadgen.close()
+    record["telemetry"] = telemetry.between(before, telemetry.snapshot())
     stopped = server.stop()
     record["server"]["report"] = serve.counters(server)
     if not stopped:

@@ -1,0 +1,67 @@
+"""What the host counted while the load generator ran: whole-host counters, read before it starts and after it ends.
+
+These explain a sample, they do not judge it: the figures that are compared
+come from clocks read at the edges of the window (docs/method.md).
+"""
+
+from pathlib import Path
+
+# name in the record: (file, section or line, name there)
+NETWORK = {
+    "listen_overflows": ("netstat", "TcpExt", "ListenOverflows"),
+    "listen_drops": ("netstat", "TcpExt", "ListenDrops"),
+    "tcp_timeouts": ("netstat", "TcpExt", "TCPTimeouts"),
+    "retransmits": ("snmp", "Tcp", "RetransSegs"),
+    "resets_sent": ("snmp", "Tcp", "OutRsts"),
+    "resets_received": ("snmp", "Tcp", "EstabResets"),
+}
+
+
+def tables(text: str) -> dict[str, dict[str, int]]:
+    """/proc/net/snmp and netstat: pairs of lines, names and values, led by the section's name."""
+    lines = [line.split() for line in text.splitlines() if line]
+    return {names[0].rstrip(":"): dict(zip(names[1:], map(int, values[1:]))) for names, values in zip(lines[::2], lines[1::2])}
+
+
+def network(proc: Path) -> dict[str, int | None]:
+    found = {}
+    for file in ("netstat", "snmp"):
+        try:
+            found[file] = tables((proc / "net" / file).read_text())
+        except (OSError, ValueError):
+            found[file] = {}
+    return {name: found[file].get(section, {}).get(key) for name, (file, section, key) in NETWORK.items()}
+
+
+def pressure_us(proc: Path, resource: str) -> int | None:
+    """Microseconds in which some task waited for a resource (PSI, `some ... total=`)."""
+    try:
+        first = (proc / "pressure" / resource).read_text().splitlines()[0]
+        return int(first.rsplit("total=", 1)[1])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def scheduling(proc: Path) -> dict[str, int | None]:
+    """Context switches, forks and soft interrupts of the whole host, from /proc/stat."""
+    try:
+        lines = {words[0]: words[1:] for words in (line.split() for line in (proc / "stat").read_text().splitlines()) if words}
+    except OSError:
+        lines = {}
+    soft = [int(word) for word in lines.get("softirq", [])]
+    return {
+        "context_switches": int(lines["ctxt"][0]) if "ctxt" in lines else None,
+        "forks": int(lines["processes"][0]) if "processes" in lines else None,
+        "softirqs": soft[0] if soft else None,
+        "softirqs_net_rx": soft[4] if len(soft) > 4 else None,
+        "steal_ticks": int(lines["cpu"][7]) if len(lines.get("cpu", [])) > 7 else None,
+    }
+
+
+def snapshot(proc: Path = Path("/proc")) -> dict[str, int | None]:
+    return {**network(proc), **scheduling(proc), "pressure_cpu_us": pressure_us(proc, "cpu"), "pressure_memory_us": pressure_us(proc, "memory")}
+
+
+def between(before: dict[str, int | None], after: dict[str, int | None]) -> dict[str, int | None]:
+    """What was added in between; null where either side could not be read."""
+    return {name: None if value is None or after[name] is None else after[name] - value for name, value in before.items()}
