@@ -116,6 +116,7 @@ int server_start(const struct options *options, int socket_flags)
 {
 	server_name = options->name;
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no server outlives its bench, not even a stopped one */
+	prctl(PR_SET_TIMERSLACK, 1UL); /* ns; the default lets select, poll and epoll sleep 50 us too long */
 	raise_descriptor_limit();
 	set_up_signals();
 	int fd = options->unix_path ? listen_unix(options, socket_flags) : listen_tcp(options, socket_flags);
