@@ -29,11 +29,14 @@ struct conn {
 	uint32_t id;   /* the number of the slot in the whole run, as its payloads carry it */
 	uint32_t life; /* counts the slot's sockets, so that a late event of an earlier one is known as such */
 	uint8_t state;
-	bool idle;       /* opened and silent */
-	bool want_send;  /* the kernel had no room: the engine sends on when it has */
-	bool to_open;    /* down, and to be opened at retry_ns */
-	uint64_t served; /* good replies to requests of the window, over all lives */
-	uint32_t places; /* of this connection in worker.places */
+	bool idle;             /* opened and silent */
+	bool want_send;        /* the kernel had no room: the engine sends on when it has */
+	bool to_open;          /* down, and to be opened at retry_ns */
+	uint64_t served;       /* good replies to requests of the window, over all lives */
+	uint64_t send_gate_ns; /* paced: no part is sent before this moment */
+	bool send_waits;       /* paced: its next part is queued in worker.senders */
+	bool read_waits;       /* paced: its next read is queued in worker.readers */
+	uint32_t places;       /* of this connection in worker.places */
 	uint64_t issued, sending, answered;
 	size_t send_off;          /* bytes of request `sending` that the kernel has taken */
 	struct request *requests; /* a ring of worker.ring_mask + 1; NULL for an idle one */

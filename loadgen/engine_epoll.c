@@ -83,27 +83,50 @@ static int ep_send(struct worker *w, struct conn *c, uint64_t now)
 	return 0;
 }
 
-static void receive(struct worker *w, struct conn *c, uint32_t events)
+/* One recv. True: there may be more to read at once. */
+static bool receive_once(struct worker *w, struct conn *c, size_t size, bool to_the_end)
 {
 	struct epoll_engine *e = w->engine_state;
 	uint32_t life = c->life;
-	ssize_t n;
+	ssize_t n = recv(c->fd, e->inbox, size, 0);
+	int error = errno;
+	uint64_t now = clock_now();
 
-	do {
-		n = recv(c->fd, e->inbox, SCRATCH_BYTES, 0);
-		int error = errno;
-		uint64_t now = clock_now();
-		w->tally.receives++;
-		if (n > 0)
-			flow_received(w, c, e->inbox, (size_t)n, now);
-		else if (n == 0)
-			flow_eof(w, c, now);
-		else if (error != EAGAIN && error != EINTR)
-			flow_failed(w, c, error, now);
-		else if (error == EAGAIN)
-			return;
-	} while (c->life == life && c->state == CONN_UP &&
-		 (n == SCRATCH_BYTES || n < 0 || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))));
+	w->tally.receives++;
+	if (n > 0)
+		flow_received(w, c, e->inbox, (size_t)n, now);
+	else if (n == 0)
+		flow_eof(w, c, now);
+	else if (error == EAGAIN)
+		return false;
+	else if (error != EINTR)
+		flow_failed(w, c, error, now);
+	return c->life == life && c->state == CONN_UP && (n == (ssize_t)size || n < 0 || to_the_end);
+}
+
+/* A slow reader: one part now, the next after its pause, until the socket is empty; then the next event begins
+ * anew. */
+static void read_part(struct worker *w, struct conn *c)
+{
+	uint32_t life = c->life;
+	uint64_t received = w->tally.received_bytes;
+
+	receive_once(w, c, (size_t)w->options->read_part, false);
+	if (c->life == life && c->state == CONN_UP && w->tally.received_bytes > received)
+		flow_read_later(w, c, clock_now());
+}
+
+static void receive(struct worker *w, struct conn *c, uint32_t events)
+{
+	bool to_the_end = (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+
+	if (w->options->read_part) {
+		if (!c->read_waits)
+			read_part(w, c);
+		return;
+	}
+	while (receive_once(w, c, SCRATCH_BYTES, to_the_end))
+		;
 }
 
 static void handle(struct worker *w, struct conn *c, uint32_t events)
@@ -156,4 +179,5 @@ const struct engine engine_epoll = {
 	.send = ep_send,
 	.close = ep_close,
 	.wait = ep_wait,
+	.read_on = read_part,
 };

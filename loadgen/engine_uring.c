@@ -60,8 +60,7 @@ static struct io_uring_sqe *next_sqe(struct uring_engine *e)
 	return sqe;
 }
 
-/* --- setting up
- * ------------------------------------------------------------------------------------------------- */
+/* --- setting up --- */
 
 static int make_ring(struct uring_engine *e, uint32_t conn_count)
 {
@@ -155,8 +154,7 @@ static void ur_fini(struct worker *w)
 	free(e);
 }
 
-/* --- connections
- * ------------------------------------------------------------------------------------------------ */
+/* --- connections --- */
 
 static int ur_open(struct worker *w, struct conn *c)
 {
@@ -195,8 +193,7 @@ static void arm_receive(struct worker *w, struct conn *c)
 	io_uring_sqe_set_data64(sqe, key_of(w, c, OP_RECEIVE));
 }
 
-/* --- sending
- * ---------------------------------------------------------------------------------------------------- */
+/* --- sending --- */
 
 static int ur_send(struct worker *w, struct conn *c, uint64_t now)
 {
@@ -242,8 +239,7 @@ static void sent(struct worker *w, struct conn *c, int result, uint64_t now)
 	ur_send(w, c, clock_now());
 }
 
-/* --- receiving
- * -------------------------------------------------------------------------------------------------- */
+/* --- receiving --- */
 
 static void received(struct worker *w, struct conn *c, const struct io_uring_cqe *cqe, uint64_t now)
 {

@@ -14,8 +14,7 @@
 
 enum { MAX_TEXT = 1 << 26, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
-/* --- bytes from the command line
- * ------------------------------------------------------------------------------ */
+/* --- bytes from the command line --- */
 
 static bool read_file(const char *path, uint8_t **bytes, size_t *length, char *why, size_t size)
 {
@@ -87,8 +86,7 @@ static bool bytes_of(
 	return *bytes != NULL;
 }
 
-/* --- raw
- * --------------------------------------------------------------------------------------------------------- */
+/* --- raw --- */
 
 /* fallback[i]: the length of the longest proper prefix of pattern[0..i] that is also its end. */
 static uint32_t *fallbacks(const uint8_t *pattern, size_t n)
@@ -123,8 +121,7 @@ static int init_raw(struct expected *e, const struct options *o, char *why, size
 	return STATUS_USAGE;
 }
 
-/* --- http
- * -------------------------------------------------------------------------------------------------------- */
+/* --- http --- */
 
 static bool make_request(struct expected *e, const struct options *o)
 {

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 struct place {
 	uint64_t since_ns; /* when it became free (open loop), when its next request is due (closed loop, think
@@ -17,6 +18,13 @@ struct fifo {
 	uint32_t mask;
 	uint32_t head, tail; /* count up for ever; tail - head are queued */
 };
+
+/* `size` is a power of two. False: no memory. The slots are freed by free(). */
+static inline bool fifo_init(struct fifo *f, uint32_t size)
+{
+	*f = (struct fifo){.slots = calloc(size, sizeof(struct place)), .mask = size - 1};
+	return f->slots != NULL;
+}
 
 static inline bool fifo_empty(const struct fifo *f)
 {

@@ -38,11 +38,12 @@ bool flow_init(struct worker *w, uint32_t first_id, uint32_t active, uint32_t id
 	w->ring_mask = ring - 1;
 	w->active_count = active;
 	w->conn_count = active + idle;
-	w->places.mask = power_of_two(active * w->options->depth) - 1;
-	w->places.slots = calloc((size_t)w->places.mask + 1, sizeof(*w->places.slots));
+	bool fine = fifo_init(&w->places, power_of_two(active * w->options->depth)) &&
+		    fifo_init(&w->senders, power_of_two(active)) &&
+		    fifo_init(&w->readers, power_of_two(w->conn_count));
 	w->conns = calloc(w->conn_count, sizeof(*w->conns));
 	w->requests = calloc((size_t)active * ring, sizeof(*w->requests));
-	if (!w->places.slots || !w->conns || !w->requests)
+	if (!fine || !w->conns || !w->requests)
 		return false;
 	init_conns(w, first_id, ring);
 	return true;
@@ -51,13 +52,14 @@ bool flow_init(struct worker *w, uint32_t first_id, uint32_t active, uint32_t id
 void flow_fini(struct worker *w)
 {
 	free(w->places.slots);
+	free(w->senders.slots);
+	free(w->readers.slots);
 	free(w->conns);
 	free(w->requests);
 	interval_box_free(w->box);
 }
 
-/* --- the window ----------------------------------------------------------------------------------------------
- */
+/* --- the window --- */
 
 uint64_t flow_window_end(const struct worker *w)
 {
@@ -75,8 +77,7 @@ void flow_idled(struct worker *w, uint64_t from_ns, uint64_t to_ns)
 		w->tally.idle_ns += to_ns - from_ns;
 }
 
-/* --- one request ---------------------------------------------------------------------------------------------
- */
+/* --- one request --- */
 
 static void issue(struct worker *w, struct conn *c, uint64_t intended_ns)
 {
@@ -145,8 +146,7 @@ static void complete(struct worker *w, struct conn *c, uint64_t now)
 	flow_end_request(w, c, CLASS_OK);
 }
 
-/* --- what is due ---------------------------------------------------------------------------------------------
- */
+/* --- what is due --- */
 
 /* How many requests more c may have in flight now. */
 static uint64_t room_of(const struct worker *w, const struct conn *c)
@@ -264,6 +264,48 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* --- slow senders and readers --- */
+
+static void queue_sender(struct worker *w, struct conn *c)
+{
+	if (c->send_waits)
+		return;
+	c->send_waits = true;
+	fifo_push(&w->senders, (struct place){c->send_gate_ns, (uint32_t)(c - w->conns)});
+}
+
+void flow_read_later(struct worker *w, struct conn *c, uint64_t now)
+{
+	if (c->read_waits)
+		return;
+	c->read_waits = true;
+	fifo_push(&w->readers, (struct place){now + w->options->read_every_ns, (uint32_t)(c - w->conns)});
+}
+
+/* The pauses of one kind are all equally long, so that the first of a queue is the first that ends. */
+static uint64_t end_pauses(struct worker *w)
+{
+	uint64_t now = clock_now();
+
+	while (!fifo_empty(&w->senders) && fifo_peek(&w->senders).since_ns <= now) {
+		struct conn *c = &w->conns[fifo_pop(&w->senders).conn];
+		c->send_waits = false;
+		if (c->state == CONN_UP)
+			flow_flush(w, c, now);
+	}
+	while (!fifo_empty(&w->readers) && fifo_peek(&w->readers).since_ns <= now) {
+		struct conn *c = &w->conns[fifo_pop(&w->readers).conn];
+		c->read_waits = false;
+		if (c->state == CONN_UP)
+			w->engine->read_on(w, c);
+	}
+	uint64_t send_ns = fifo_empty(&w->senders) ? CLOCK_NEVER : fifo_peek(&w->senders).since_ns;
+	uint64_t read_ns = fifo_empty(&w->readers) ? CLOCK_NEVER : fifo_peek(&w->readers).since_ns;
+	return earlier(send_ns, read_ns);
+}
+
+/* --- the tick --- */
+
 uint64_t flow_tick(struct worker *w, uint64_t now)
 {
 	uint64_t next_ns = earlier(lives_open_due(w, now), lives_sweep(w, now));
@@ -274,11 +316,12 @@ uint64_t flow_tick(struct worker *w, uint64_t now)
 		next_ns = earlier(next_ns, w->box->next_ns);
 	}
 	next_ns = earlier(next_ns, w->running ? flow_next_edge(w, now) : CLOCK_NEVER);
-	return earlier(next_ns, dispatch(w));
+	next_ns = earlier(next_ns, dispatch(w));
+	/* Behind the dispatch, which may begin a pause. */
+	return w->options->send_part || w->options->read_part ? earlier(next_ns, end_pauses(w)) : next_ns;
 }
 
-/* --- phases
- * --------------------------------------------------------------------------------------------------- */
+/* --- phases --- */
 
 uint64_t flow_next_edge(const struct worker *w, uint64_t now)
 {
@@ -342,8 +385,7 @@ void flow_finish(struct worker *w)
 		end_unissued(w, w->schedule.next_ns, CLASS_NEVER_SENT);
 }
 
-/* --- events
- * --------------------------------------------------------------------------------------------------- */
+/* --- events --- */
 
 void flow_flush(struct worker *w, struct conn *c, uint64_t now)
 {
@@ -378,16 +420,12 @@ static size_t constant_output(struct worker *w, struct conn *c, uint64_t now, co
 	return (size_t)count * p->request_len - c->send_off;
 }
 
-size_t flow_output(
+static size_t filled_output(
 	struct worker *w, struct conn *c, uint64_t now, uint8_t *room, size_t size, const uint8_t **data)
 {
 	const struct proto *p = &w->proto;
 	size_t off = c->send_off, used = 0;
 
-	if (c->sending == c->issued)
-		return 0;
-	if (p->constant)
-		return constant_output(w, c, now, data);
 	for (uint64_t seq = c->sending; seq < c->issued && used < size; seq++) {
 		size_t part = p->request_len - off;
 		if (part > size - used)
@@ -401,6 +439,26 @@ size_t flow_output(
 	return used;
 }
 
+size_t flow_output(
+	struct worker *w, struct conn *c, uint64_t now, uint8_t *room, size_t size, const uint8_t **data)
+{
+	const struct options *o = w->options;
+
+	if (c->sending == c->issued)
+		return 0;
+	if (o->send_part && now < c->send_gate_ns) {
+		queue_sender(w, c);
+		return 0;
+	}
+	size_t length = w->proto.constant ? constant_output(w, c, now, data)
+					  : filled_output(w, c, now, room, size, data);
+	if (o->send_part) {
+		length = length < o->send_part ? length : (size_t)o->send_part;
+		c->send_gate_ns = now + o->send_every_ns;
+	}
+	return length;
+}
+
 void flow_sent(struct worker *w, struct conn *c, size_t n)
 {
 	w->tally.sent_bytes += n;
@@ -410,6 +468,8 @@ void flow_sent(struct worker *w, struct conn *c, size_t n)
 		c->sending++;
 	}
 	c->send_off = n;
+	if (c->sending == c->issued)
+		c->send_gate_ns = 0; /* the pause is one between the parts of a request */
 }
 
 /* A reply is complete and its connection is still in step. False: the connection's life is over. */

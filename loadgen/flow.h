@@ -47,6 +47,9 @@ void flow_connect_failed(struct worker *w, struct conn *c, int error, uint64_t n
 /* n > 0 bytes arrived. `now`: just after they were received. May send, close and reopen c: the engine compares
  * c->life with the one it received from before it goes on with c. */
 void flow_received(struct worker *w, struct conn *c, const uint8_t *data, size_t n, uint64_t now);
+/* Paced reading: c has read its part; the engine's read_on() will be called for the next. */
+void flow_read_later(struct worker *w, struct conn *c, uint64_t now);
+
 void flow_eof(struct worker *w, struct conn *c, uint64_t now);
 void flow_failed(struct worker *w, struct conn *c, int error, uint64_t now);
 

@@ -59,6 +59,7 @@ void lives_close(struct worker *w, struct conn *c)
 	c->want_send = false;
 	c->sending = c->answered = c->issued;
 	c->send_off = 0;
+	c->send_gate_ns = 0;
 }
 
 static void open_later(struct worker *w, struct conn *c, uint64_t at_ns)

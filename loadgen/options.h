@@ -29,6 +29,9 @@ struct options {
 	uint64_t per_connection; /* requests before a connection is closed; 0: no limit */
 	uint64_t size, reply, sources, receive_buffer;
 	bool reply_given;
+	uint64_t send_part,
+		send_every_ns; /* requests leave in parts of so many bytes, with this pause between them */
+	uint64_t read_part, read_every_ns; /* at most so many bytes are read per pause */
 	uint64_t think_ns, shed_ns, delay_ns, work_ns, probe_ns;
 	const char *rate_text;
 	struct profile rate;

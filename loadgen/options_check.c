@@ -87,6 +87,20 @@ static bool check_rate(struct options *o, char *why, size_t size)
 	return true;
 }
 
+static bool check_pace(const struct options *o, char *why, size_t size)
+{
+	if (o->send_every_ns > 0 && o->send_part == 0)
+		return options_wrong(why, size, "--send-every needs --send-part, such as --send-part 10");
+	if ((o->read_part > 0) != (o->read_every_ns > 0))
+		return options_wrong(why, size,
+			"--read-part and --read-every need each other, such as --read-part 1KiB --read-every "
+			"10ms");
+	if (o->read_part > 0 && o->engine == ENGINE_IO_URING)
+		return options_wrong(
+			why, size, "--read-part needs --engine epoll: io_uring's receives cannot be held back");
+	return true;
+}
+
 /* Options that belong to other protocols. */
 static bool check_protocol(const struct options *o, char *why, size_t size)
 {
@@ -160,6 +174,8 @@ bool options_check(struct options *o, char *why, size_t size)
 {
 	if (!check_required(o, why, size) || !check_mode(o, why, size) || !check_rate(o, why, size) ||
 		!check_protocol(o, why, size))
+		return false;
+	if (!check_pace(o, why, size))
 		return false;
 	if (o->protocol == PROTOCOL_RAW && !check_raw(o, why, size))
 		return false;

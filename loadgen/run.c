@@ -20,8 +20,7 @@ struct thread_argument {
 	struct worker *worker;
 };
 
-/* --- a worker's thread
- * ------------------------------------------------------------------------------------------- */
+/* --- a worker's thread --- */
 
 static void pin(const struct worker *w)
 {
@@ -110,8 +109,7 @@ static void *work(void *argument)
 	return NULL;
 }
 
-/* --- the main thread
- * ---------------------------------------------------------------------------------------------- */
+/* --- the main thread --- */
 
 static const struct proto_ops *const protocols[] = {[PROTOCOL_ECHO] = &proto_echo,
 	[PROTOCOL_GREET] = &proto_greet,

@@ -40,8 +40,9 @@ struct worker {
 	struct proto proto;
 	struct schedule schedule; /* open loop */
 	struct fifo places;
-	struct conn *conns;       /* active ones first, then idle ones */
-	struct request *requests; /* the rings of all active connections, one after another */
+	struct fifo senders, readers; /* paced: connections whose next part or read is due at since_ns */
+	struct conn *conns;           /* active ones first, then idle ones */
+	struct request *requests;     /* the rings of all active connections, one after another */
 	uint32_t conn_count, active_count;
 	uint32_t ring_mask;
 	uint64_t per_life;                /* requests on one connection before it is closed; 0: no such limit */

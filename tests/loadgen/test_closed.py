@@ -100,3 +100,28 @@ def test_twenty_thousand_bytes_in_pieces():
         run = loadgen(target, *"--protocol echo --connections 2 --size 8MiB --duration 100ms --drain 30s --timeout 30s --rcvbuf 20000".split())
     assert run.good, run.err
     assert run.doc["client"]["send_blocked"] > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_requests_written_in_parts(engine):
+    with peer() as server:
+        run = loadgen(server.target, *"--protocol echo --connections 5 --send-part 10 --send-every 2ms".split(), "--engine", engine)
+        at_once = loadgen(server.target, *"--protocol echo --connections 5 --depth 3 --send-part 7".split(), "--engine", engine)
+    assert run.good and at_once.good, run.err
+    assert run.doc["latency_sent_ns"]["min"] >= 6 * 2_000_000  # seven parts of at most 10 bytes
+    assert run.doc["client"]["sends"] == 7 * run.doc["counts"]["ok"]
+    assert at_once.doc["client"]["sends"] > at_once.doc["counts"]["ok"]
+
+
+def test_a_slow_reader_takes_its_time():
+    with peer(size=1000) as server:
+        run = loadgen(server.target, *"--protocol echo --connections 5 --size 1000 --read-part 100 --read-every 2ms".split())
+    assert run.good, run.err
+    assert run.doc["latency_sent_ns"]["min"] >= 9 * 2_000_000
+
+
+def test_a_slow_reader_of_a_server_that_closes():
+    with served(greet) as target:
+        run = loadgen(target, *"--protocol greet --connections 5 --read-part 10 --read-every 1ms".split())
+    assert run.good, run.err
+    assert run.doc["latency_sent_ns"]["min"] >= 6 * 1_000_000  # 70 bytes
