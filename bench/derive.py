@@ -25,7 +25,7 @@ def derive(folder: Path) -> dict:
         raise BenchError(f"{folder.name}: a sample id occurs twice in samples.jsonl; the file was changed after it was written")
     return {
         "schema": SCHEMA,
-        "run": folder.name,
+        "run": plan.get("run", folder.name),
         "profile": plan["profile"],
         "environment": env.footer(read_json(folder / "env.json")),
         "placement": records[0]["placement"] if records else None,

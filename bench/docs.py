@@ -10,8 +10,8 @@ The names are the keys of BLOCKS.  What is generated depends on the sample and
 this code alone, so a test can tell whether a committed document is current.
 """
 
+import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -141,10 +141,22 @@ def filled(text: str, summary: dict, where: Path) -> str:
 
 
 def take_sample(run: Path) -> None:
-    """Makes a run's raw records the committed sample."""
+    """Makes a run's records the committed sample: all of it but the histograms' bins, which are most of its size.
+
+    Percentiles stay, so everything derived from the sample is what the run itself gives.
+    """
     paths.SAMPLE_RUN.mkdir(parents=True, exist_ok=True)
-    for name in ("plan.json", "env.json", "samples.jsonl"):
-        shutil.copyfile(run / name, paths.SAMPLE_RUN / name)
+    plan = records.read_json(run / "plan.json")
+    records.write_json(paths.SAMPLE_RUN / "plan.json", {"run": run.name, **plan})
+    records.write_json(paths.SAMPLE_RUN / "env.json", records.read_json(run / "env.json"))
+    lines = [json.dumps(without_bins(record), ensure_ascii=False, separators=(",", ":")) for record in records.read_samples(run)]
+    (paths.SAMPLE_RUN / "samples.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def without_bins(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: without_bins(inner) for key, inner in value.items() if key != "bins"}
+    return [without_bins(inner) for inner in value] if isinstance(value, list) else value
 
 
 def make(run: Path | None) -> list[Path]:
@@ -167,7 +179,7 @@ def make(run: Path | None) -> list[Path]:
 
 def draw_figures() -> list[Path]:
     target = paths.ROOT / "docs" / "figures"
-    done = subprocess.run([sys.executable, "-m", "plots", "--to", str(target), str(paths.SAMPLE_RUN)], cwd=paths.ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "plots", "--svg", "--to", str(target), str(paths.SAMPLE_RUN)], cwd=paths.ROOT, capture_output=True, text=True)
     if done.returncode != 0:
         raise BenchError(f"the figures could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return [Path(line) for line in done.stdout.splitlines()]

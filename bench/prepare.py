@@ -125,7 +125,7 @@ def announce(ready: Ready, folder: Path | None = None) -> str:
     ]
     if ready.placement.shared:
         lines.append(f"mind: {ready.placement.shared}")
-    for name in ready.plan.experiments:
+    for name in ready.plan.experiments if len(ready.plan.experiments) > 1 else ():
         samples = [s for s in due if s.experiment == name]
         lines.append(f"  {name}: {len(samples)} samples, {format_seconds(sum(map(plan.expected_s, samples)))}")
     return "\n".join(lines)

@@ -94,12 +94,13 @@ def log_axis(axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
+METADATA = {".svg": {"Date": None, "Creator": "muxbench"}, ".png": {"Software": "muxbench"}}
+
+
+def save(figure: Figure, stem: Path, suffixes: tuple[str, ...] = (".svg", ".png")) -> list[Path]:
     """STEM.svg and STEM.png, without dates, so that the same data give the same bytes."""
-    written = []
-    for suffix, metadata in ((".svg", {"Date": None, "Creator": "muxbench"}), (".png", {"Software": "muxbench"})):
-        path = stem.with_suffix(suffix)
-        figure.savefig(path, metadata=metadata)
-        written.append(path)
+    written = [stem.with_name(stem.name + suffix) for suffix in suffixes]
+    for path in written:
+        figure.savefig(path, metadata=METADATA[path.suffix])
     plt.close(figure)
     return written

@@ -1,5 +1,6 @@
 """Documents: generated blocks are current, and every mark is known."""
 
+import json
 import re
 from pathlib import Path
 
@@ -71,3 +72,19 @@ def test_filling_a_document_twice_changes_nothing_more(sample: dict) -> None:
 def test_provenance_names_run_blocks_and_host(sample: dict) -> None:
     said = docs.provenance(sample)
     assert sample["run"] in said and "medians over 2 blocks" in said and "Linux" in said
+
+
+def test_sample_derives_to_what_the_run_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    house = House(tmp_path_factory.mktemp("house")).servers("epoll_lt", "poll")
+    assert house.bench("run", house.experiment(name="rates"), "--no-figures").returncode == 0
+    monkeypatch.setattr(paths, "SAMPLE_RUN", tmp_path / "sample")
+    docs.take_sample(house.run_folder())
+    assert derive.derive(tmp_path / "sample") == derive.derive(house.run_folder())
+    assert '"bins"' not in (tmp_path / "sample" / "samples.jsonl").read_text()
+    assert '"bins"' in (house.run_folder() / "samples.jsonl").read_text()
+
+
+@pytest.mark.skipif(not HAS_SAMPLE, reason="no sample of records is committed yet")
+def test_committed_derived_data_are_what_the_sample_gives(tmp_path: Path) -> None:
+    summary = json.loads((paths.SAMPLE_RUN / "derived" / "summary.json").read_text())
+    assert json.loads(json.dumps(derive.derive(paths.SAMPLE_RUN))) == summary, "run: make docs"
