@@ -137,7 +137,8 @@ def test_what_an_idle_connection_costs(model: Model, protocol: str, serve) -> No
         round_trip(server.connect(), protocol)
     grown = proc.rss_kib(server.pid) - memory
     own_thread = proc.user_threads(server.pid) - threads >= count
-    bound = (count * (64 if own_thread else 0.5) + 256) * (8 if model.sanitizer else 1)
+    each = 64 if own_thread else 0.5
+    bound = (count * each + 256) * (32 if model.sanitizer else 1)  # ThreadSanitizer alone keeps a megabyte for a thread
     assert grown <= bound, f"{count} idle connections took {grown} KiB, the bound is {bound:.0f} KiB"
 
 
@@ -347,7 +348,7 @@ def settled(server: Server, before: dict[int, str]) -> Callable[[], bool]:
 
 def test_no_leak_over_20000_connections(model: Model, protocol: str, serve, scale) -> None:
     """Descriptors: exactly as many as before. Memory: what 2,000 connections touch may not grow by more than 256 KiB over
-    18,000 more, which is 15 bytes a connection."""
+    18,000 more, which is 15 bytes a connection; each thread beyond the first has an allocator's cache of its own to fill."""
     server = serve(protocol)
     before = proc.fds(server.pid)
     churn(server, protocol, scale(2000))
@@ -357,6 +358,6 @@ def test_no_leak_over_20000_connections(model: Model, protocol: str, serve, scal
     proc.eventually(settled(server, before), "as many descriptors as at the start")
     growth = proc.rss_kib(server.pid) - memory
     # A sanitizer keeps freed blocks (ASan, whose leak check at exit is exact instead) or a history of every access (TSan).
-    allowed = {None: 256, "asan": 4096, "tsan": 1 << 20}[model.sanitizer]
+    allowed = {None: 256, "asan": 4096, "tsan": 1 << 20}[model.sanitizer] + 32 * (proc.user_threads(server.pid) - 1)
     assert growth <= allowed, f"{growth} KiB more after {scale(18_000)} connections"
     assert server.stop()["accepted"] == scale(2000) + scale(18_000)

@@ -69,7 +69,7 @@ class Loop:
             sock, _ = self.listener.accept()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                self.accept_more(False)
+                self.wait_for_room()
             if error.errno != errno.EAGAIN:
                 self.error(error.errno)
             return
@@ -81,6 +81,12 @@ class Loop:
         self.stats["peak_connections"] = max(self.stats["peak_connections"], len(self.clients))
         if ALONE and LIE != "not-alone":
             self.accept_more(False)
+
+    def wait_for_room(self) -> None:
+        if self.clients or LIE == "waits-for-a-close-that-never-comes":
+            self.accept_more(False)
+        elif LIE != "spins-on-emfile":
+            time.sleep(0.05)
 
     def close(self, client: Client) -> None:
         if client.sock.fileno() < 0:
