@@ -220,9 +220,14 @@ def test_loops_per_us_scales_the_work(model: Model, protocol: str, serve) -> Non
 
 @pytest.mark.speaks("http")
 def test_a_server_calibrates_itself_when_nobody_did(model: Model, protocol: str, serve) -> None:
-    """Without --loops-per-us /work/US costs about US of CPU. Calibration may have been disturbed: a factor of four is allowed."""
-    server = serve(protocol, calibrated=False)
-    client = server.connect()
-    cost = min(cpu_of_work(server, client, 50_000, 2) for _ in range(TRIES)) / 2
-    slowdown = 1 if not model.sanitizer else 4
-    assert 0.050 / 4 < cost < 0.050 * 4 * slowdown, f"/work/50000 took {cost * 1000:.1f} ms of CPU"
+    """Without --loops-per-us /work/US costs about US of CPU. A factor of four is allowed, and another start: calibration takes
+    milliseconds, and a busy host can slow it down from beginning to end."""
+    costs, most = [], 4 if not model.sanitizer else 16
+    for _ in range(TRIES):
+        server = serve(protocol, calibrated=False)
+        client = server.connect()
+        costs.append(min(cpu_of_work(server, client, 50_000, 2) for _ in range(TRIES)) / 2)
+        server.leave()
+        if 0.050 / 4 < costs[-1] < 0.050 * most:
+            return
+    raise AssertionError(f"/work/50000 took {costs} s of CPU, expected about 0.05")
