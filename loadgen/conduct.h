@@ -11,6 +11,7 @@ struct stage {
 	struct run run;
 	struct worker *workers;
 	uint32_t count;
+	const struct load *loads;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	uint32_t ready; /* workers whose connections stand, or that gave up */

@@ -27,16 +27,22 @@ struct search {
 	size_t why_size;
 };
 
+/* Open loop at this rate; closed loop for 0. */
+static void choose(const struct search *s, double rate)
+{
+	struct options *o = &s->find->options;
+
+	*o = *s->options;
+	snprintf(s->find->rate_text, sizeof(s->find->rate_text), "%.1f", rate);
+	o->mode = rate > 0 ? MODE_OPEN : MODE_CLOSED;
+	o->rate_text = rate > 0 ? s->find->rate_text : NULL;
+	o->rate = (struct profile){.segments = {{rate, rate, o->duration_ns}}, .count = 1};
+}
+
 static bool run_at(const struct search *s, double rate, struct result *r)
 {
-	struct options o = *s->options;
-	char text[32];
-
-	snprintf(text, sizeof(text), "%.1f", rate);
-	o.mode = rate > 0 ? MODE_OPEN : MODE_CLOSED;
-	o.rate_text = rate > 0 ? text : NULL;
-	o.rate = (struct profile){.segments = {{rate, rate, o.duration_ns}}, .count = 1};
-	return run_load(&o, s->target, s->expected, s->timeline, r, s->why, s->why_size);
+	choose(s, rate);
+	return run_load(&s->find->options, s->target, s->expected, s->timeline, r, s->why, s->why_size);
 }
 
 static const char *what_was_missed(
@@ -55,8 +61,8 @@ static const char *what_was_missed(
 		return strcmp(j.bound, "client") == 0 ? "client" : "latency";
 	/* By Little's law, so many may still be on their way when the window ends. */
 	double under_way = step_rate * (double)o->find_ns / 1e9;
-	double answered = (double)r->total.completed + under_way;
-	return answered < THROUGHPUT_SHARE * (double)r->total.scheduled ? "throughput" : NULL;
+	double answered = (double)r->loads[0].total.completed + under_way;
+	return answered < THROUGHPUT_SHARE * (double)r->loads[0].total.scheduled ? "throughput" : NULL;
 }
 
 /* One step of the search; its result stays in *r. */
@@ -67,10 +73,11 @@ static bool try_rate(const struct search *s, double rate, struct result *r)
 
 	if (!run_at(s, rate, r))
 		return false;
-	uint64_t unfinished = r->total.scheduled - r->total.classes[CLASS_OK];
-	*step = (struct find_step){.rate = rate, .achieved_rps = report_rps(r), .value_ns = HIST_INFINITE};
-	if (r->total.scheduled > 0)
-		step->value_ns = hist_quantile(&r->total.intended, o->find_ppm, unfinished);
+	uint64_t unfinished = r->loads[0].total.scheduled - r->loads[0].total.classes[CLASS_OK];
+	*step = (struct find_step){
+		.rate = rate, .achieved_rps = report_rps(r, &r->loads[0].total), .value_ns = HIST_INFINITE};
+	if (r->loads[0].total.scheduled > 0)
+		step->value_ns = hist_quantile(&r->loads[0].total.intended, o->find_ppm, unfinished);
 	step->missed = what_was_missed(o, r, rate, step->value_ns);
 	step->met = !step->missed;
 	s->find->count++;
@@ -126,9 +133,11 @@ bool find_rate(struct find *f, const struct options *o, const struct target *tar
 		return options_wrong(why, why_size, "out of memory");
 	bool fine = run_at(&s, 0, *r);
 	if (fine && (*r)->started && !(*r)->interrupted) {
-		f->ceiling_rps = report_rps(*r);
+		f->ceiling_rps = report_rps(*r, &(*r)->loads[0].total);
 		fine = bisect(&s, r, &next);
 	}
+	if (f->best_rate > 0)
+		choose(&s, f->best_rate);
 	(*r)->find = f;
 	free(next);
 	return fine;

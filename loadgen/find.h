@@ -26,7 +26,9 @@ struct find {
 	double ceiling_rps; /* closed-loop throughput over the same connections */
 	struct find_step steps[FIND_MAX_STEPS];
 	uint32_t count;
-	double best_rate; /* 0: none was good */
+	double best_rate;       /* 0: none was good */
+	struct options options; /* those of the newest run; at the end those of the run that is reported */
+	char rate_text[32];
 };
 
 /* Runs the search. *r is then the result of the best rate, or of the last one when none was good; r->find

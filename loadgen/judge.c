@@ -57,7 +57,7 @@ static double watched_busy(const struct options *o, const struct result *r)
 
 static const char *find_bound(const struct judgement *j, const struct options *o, const struct result *r)
 {
-	const struct tally *t = &r->total;
+	const struct tally *t = &r->loads[0].total;
 
 	if (j->client_busy >= CLIENT_BOUND_BUSY)
 		return "client";
@@ -100,9 +100,9 @@ static void check_punctual(struct judgement *j, const struct options *o, const s
 {
 	char late[32], allowed[32];
 
-	if (o->mode != MODE_OPEN || r->total.late.n == 0)
+	if (o->mode != MODE_OPEN || r->loads[0].total.late.n == 0)
 		return;
-	double p99_ns = (double)hist_quantile(&r->total.late, 990000, 0);
+	double p99_ns = (double)hist_quantile(&r->loads[0].total.late, 990000, 0);
 	double hiccup_ns = r->hiccups.n ? LATE_HICCUPS * (double)r->hiccups.max : 0;
 	double limit_ns = hiccup_ns > LATE_P99_NS ? hiccup_ns : LATE_P99_NS;
 	bool kept = p99_ns <= limit_ns || strcmp(j->bound, "client") == 0;
@@ -112,13 +112,20 @@ static void check_punctual(struct judgement *j, const struct options *o, const s
 		text_duration(p99_ns, late, sizeof(late)), text_duration(limit_ns, allowed, sizeof(allowed)));
 }
 
+static bool load_failed(const struct tally *t)
+{
+	return tally_errors(t) > 0 || t->classes[CLASS_OK] == 0 || t->unsolicited > 0 ||
+	       tally_connect_failures(&t->connects) > 0 || tally_connect_failures(&t->idle_connects) > 0 ||
+	       t->idle_connects.replaced > 0;
+}
+
 static bool has_failed(const struct result *r)
 {
-	const struct tally *t = &r->total;
+	bool failed = !r->started || (r->find && r->find->best_rate <= 0);
 
-	return !r->started || (r->find && r->find->best_rate <= 0) || tally_errors(t) > 0 ||
-	       t->classes[CLASS_OK] == 0 || t->unsolicited > 0 || tally_connect_failures(&t->connects) > 0 ||
-	       tally_connect_failures(&t->idle_connects) > 0 || t->idle_connects.replaced > 0;
+	for (uint32_t l = 0; l < r->load_count; l++)
+		failed = failed || load_failed(&r->loads[l].total);
+	return failed;
 }
 
 void judge(struct judgement *j, const struct options *o, const struct result *r)
@@ -128,7 +135,8 @@ void judge(struct judgement *j, const struct options *o, const struct result *r)
 	for (uint32_t i = 0; i < r->thread_count; i++)
 		j->client_busy = r->threads[i].busy > j->client_busy ? r->threads[i].busy : j->client_busy;
 	j->bound = find_bound(j, o, r);
-	check_identity(j, &r->total);
+	for (uint32_t l = 0; l < r->load_count; l++)
+		check_identity(j, &r->loads[l].total);
 	if (r->started || r->interrupted)
 		check_window(j, o, r);
 	if (r->started)

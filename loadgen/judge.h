@@ -8,7 +8,7 @@
 
 enum exit_status { EXIT_GOOD = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_INVALID = 3 };
 
-enum { MAX_CHECKS = 16 };
+enum { MAX_CHECKS = 8 + MAX_POPULATIONS };
 
 /* One rule and its figure. A rule that is broken makes the run invalid. */
 struct check {

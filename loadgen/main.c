@@ -133,11 +133,22 @@ static bool check_processes(const struct options *o, char *why, size_t size)
 	return true;
 }
 
+/* The right replies of all loads; 0, or the exit status that the run ends with. */
+static int rehearse_all(
+	struct expected *expected, const struct options *o, const struct target *target, char *why, size_t size)
+{
+	int status = expected_init(&expected[0], o, target, why, size);
+
+	for (uint32_t i = 0; !status && i < o->population_count; i++)
+		status = expected_init(&expected[i + 1], o->populations[i], target, why, size);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
-	struct options options;
+	static struct options options; /* what it points to is freed at the end of a run, or with the process */
 	struct target target;
-	struct expected expected;
+	struct expected expected[1 + MAX_POPULATIONS] = {0};
 	char why[512];
 
 	if (argc > 1 && strcmp(argv[1], "merge") == 0)
@@ -151,9 +162,11 @@ int main(int argc, char **argv)
 		!check_processes(&options, why, sizeof(why)) || !use_cpus(&options, why, sizeof(why)))
 		return give_up(&options, EXIT_USAGE, why);
 	prepare_signals();
-	int status = expected_init(&expected, &options, &target, why, sizeof(why));
+	int status = rehearse_all(expected, &options, &target, why, sizeof(why));
 	status = status ? give_up(&options, (enum exit_status)status, why)
-			: measure(&options, &target, &expected);
-	expected_free(&expected);
+			: measure(&options, &target, expected);
+	for (uint32_t l = 0; l <= options.population_count; l++)
+		expected_free(&expected[l]);
+	options_free(&options);
 	return status;
 }

@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "distribution.h"
+#include "options_parts.h"
 #include "parse.h"
 
 const char *const protocol_names[] = {"echo", "greet", "http", "raw", NULL};
@@ -18,7 +19,7 @@ const char *const wait_names[] = {"block", "spin", NULL};
 const char *const engine_names[] = {"epoll", "io_uring", NULL};
 static const char *const switch_names[] = {"off", "on", NULL};
 
-enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, PAUSE, HEADER, OBJECTIVE, FLAG };
+enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, PAUSE, HEADER, OBJECTIVE, POPULATION, FLAG };
 
 struct row {
 	const char *name, *argument;
@@ -44,6 +45,9 @@ static const struct row rows[] = {
 	{"protocol", "P", CHOICE, AT(protocol), 0, 0, protocol_names, "echo, greet, http or raw (required)"},
 	{"connections", "N", COUNT, AT(connections), 1, 1000000, NULL, "active connections (required)"},
 	{"idle", "N", COUNT, AT(idle), 0, 1000000, NULL, "connections that are opened and stay silent [0]"},
+	{"population", "'NAME: OPTIONS'", POPULATION, 0, 0, 0, NULL,
+		"more connections with a load and figures of their own, such as 'churn: --connections 5 "
+		"--per-connection 1' (repeatable)"},
 	{"per-connection", "N", COUNT, AT(per_connection), 1, 1000000000, NULL,
 		"close a connection after N requests; opening it is part of the first [no limit; greet: 1]"},
 	HEADING("The load"),
@@ -256,6 +260,12 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 		return add_pid(o, text, why, size);
 	case PAUSE:
 		return add_pause(o, text, why, size);
+	case POPULATION:
+		if (o->population_count == MAX_POPULATIONS)
+			return options_wrong(
+				why, size, "--population: at most %d are possible", MAX_POPULATIONS);
+		o->population_texts[o->population_count++] = text;
+		return true;
 	case OBJECTIVE:
 		return set_objective(o, text, why, size);
 	case HEADER:
@@ -336,35 +346,105 @@ static void find_json(struct options *o, int argc, char **argv)
 	}
 }
 
+bool options_read(struct options *o, int count, char **words, char *why, size_t size)
+{
+	for (int i = 0; i < count; i++) {
+		const char *word = words[i], *equals = strchr(word, '=');
+		const struct row *row = NULL;
+		if (strncmp(word, "--", 2) == 0)
+			row = find(word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
+		if (!row)
+			return options_wrong(
+				why, size, "%s: no such option; `loadgen --help` lists them", word);
+		const char *value = row->kind == FLAG ? ""
+				    : equals          ? equals + 1
+				    : ++i < count     ? words[i]
+						      : NULL;
+		if (!value)
+			return options_wrong(
+				why, size, "--%s: its value is missing (%s)", row->name, row->argument);
+		if (!set(row, o, value, why, size))
+			return false;
+		o->given[row - rows] = true;
+	}
+	return true;
+}
+
+void options_reset(struct options *o, const char *name)
+{
+	static struct options defaults;
+	const struct row *row = find(name, strlen(name));
+
+	assert(row);
+	set_defaults(&defaults);
+	o->given[row - rows] = false;
+	if (row->kind == OBJECTIVE)
+		o->find_ppm = 0;
+	else if (row->kind != HEADER)
+		memcpy((char *)o + row->offset, (char *)&defaults + row->offset,
+			row->kind == CHOICE ? sizeof(uint32_t) : sizeof(uint64_t));
+}
+
+/* --help and --version are answered wherever they stand. True: one of them was asked for. */
+static bool answer_questions(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0) {
+			print_help();
+			return true;
+		}
+		if (strcmp(argv[i], "--version") == 0) {
+			puts("loadgen (muxbench) 1");
+			return true;
+		}
+	}
+	return false;
+}
+
 enum parsed options_parse(struct options *o, int argc, char **argv, char *why, size_t size)
 {
 	set_defaults(o);
 	find_json(o, argc, argv);
-	for (int i = 1; i < argc; i++) {
-		const char *arg = argv[i], *equals = strchr(arg, '=');
-		if (strcmp(arg, "--help") == 0) {
-			print_help();
-			return PARSED_DONE;
-		}
-		if (strcmp(arg, "--version") == 0) {
-			puts("loadgen (muxbench) 1");
-			return PARSED_DONE;
-		}
-		const struct row *row = NULL;
-		if (strncmp(arg, "--", 2) == 0)
-			row = find(arg + 2, equals ? (size_t)(equals - arg - 2) : strlen(arg + 2));
-		if (!row) {
-			options_wrong(why, size, "%s: no such option; `loadgen --help` lists them", arg);
-			return PARSED_WRONG;
-		}
-		const char *value = row->kind == FLAG ? "" : equals ? equals + 1 : argv[++i];
-		if (!value) {
-			options_wrong(why, size, "--%s: its value is missing (%s)", row->name, row->argument);
-			return PARSED_WRONG;
-		}
-		if (!set(row, o, value, why, size))
-			return PARSED_WRONG;
-		o->given[row - rows] = true;
+	if (answer_questions(argc, argv))
+		return PARSED_DONE;
+	bool fine = options_read(o, argc - 1, argv + 1, why, size) && options_check(o, why, size) &&
+		    options_populations(o, why, size);
+	return fine ? PARSED_RUN : PARSED_WRONG;
+}
+
+/* The value of one option; NULL for those that are reported elsewhere. */
+static json_t *value_json(const struct row *row, const struct options *o)
+{
+	const void *field = (const char *)o + row->offset;
+
+	switch (row->kind) {
+	case TEXT:
+	case CPUS:
+		return *(const char *const *)field ? json_string(*(const char *const *)field) : json_null();
+	case COUNT:
+	case BYTES:
+	case TIME:
+		return json_integer((json_int_t) * (const uint64_t *)field);
+	case CHOICE:
+		return json_string(row->choices[*(const uint32_t *)field]);
+	default:
+		return NULL;
 	}
-	return options_check(o, why, size) ? PARSED_RUN : PARSED_WRONG;
+}
+
+json_t *options_json(const struct options *o)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; i < ROWS; i++) {
+		json_t *value = rows[i].name ? value_json(&rows[i], o) : NULL;
+		char name[64];
+		if (!value)
+			continue;
+		snprintf(name, sizeof(name), "%s%s", rows[i].name, rows[i].kind == TIME ? "_ns" : "");
+		for (char *at = name; *at; at++)
+			*at = *at == '-' ? '_' : *at;
+		json_object_set_new(object, name, value);
+	}
+	return object;
 }

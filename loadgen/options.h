@@ -2,6 +2,7 @@
 #ifndef LOADGEN_OPTIONS_H
 #define LOADGEN_OPTIONS_H
 
+#include <jansson.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +16,7 @@ enum wait { WAIT_BLOCK, WAIT_SPIN };
 enum engine_name { ENGINE_EPOLL, ENGINE_IO_URING };
 enum protocol_name { PROTOCOL_ECHO, PROTOCOL_GREET, PROTOCOL_HTTP, PROTOCOL_RAW };
 
-enum { MAX_WATCHED = 16, MAX_HEADERS = 16, MAX_OPTIONS = 64, MAX_PAUSES = 16 };
+enum { MAX_WATCHED = 16, MAX_HEADERS = 16, MAX_OPTIONS = 64, MAX_PAUSES = 16, MAX_POPULATIONS = 8 };
 
 /* Stop process `pid` for length_ns, at_ns after the window begins. */
 struct pause {
@@ -23,6 +24,7 @@ struct pause {
 };
 
 struct options {
+	const char *name; /* of a population; NULL: the main load */
 	const char *target;
 	uint32_t protocol, mode, arrival, wait, engine; /* the enums above */
 	uint64_t connections, idle, depth, threads;
@@ -38,6 +40,7 @@ struct options {
 	uint32_t find_ppm; /* --find-rate: this quantile, in millionths; 0: no search */
 	uint64_t find_ns;  /* ... is to stay within this */
 	const char *path, *expect, *send, *until;
+	char short_path[64]; /* what path points to where --delay, --work or --reply chose it */
 	const char *headers[MAX_HEADERS];
 	uint32_t header_count;
 	uint64_t expect_status;
@@ -53,6 +56,10 @@ struct options {
 	uint32_t watch_count;
 	struct pause pauses[MAX_PAUSES];
 	uint32_t pause_count;
+	const char *population_texts[MAX_POPULATIONS];
+	struct options *populations[MAX_POPULATIONS];
+	char *words; /* of a population: what its texts point into */
+	uint32_t population_count;
 	bool given[MAX_OPTIONS]; /* by place in the table of options.c; ask options_given() */
 };
 
@@ -67,7 +74,13 @@ enum parsed { PARSED_RUN, PARSED_DONE, PARSED_WRONG };
  * then. */
 enum parsed options_parse(struct options *options, int argc, char **argv, char *why, size_t why_size);
 
+/* Frees the populations. */
+void options_free(struct options *options);
+
 bool options_given(const struct options *options, const char *name);
+
+/* All options with a value, by name (dashes become underscores, times end in _ns). A new reference. */
+json_t *options_json(const struct options *options);
 
 /* Contradictions and omissions; fills in what follows from other options. False: `why` in one line. */
 bool options_check(struct options *options, char *why, size_t why_size);

@@ -11,6 +11,7 @@
 enum {
 	OWN_FDS = 32, /* for the program itself, and for each thread's engine */
 	CHURN_SOURCES = 16,
+	MAX_GREETING = 1025,       /* a name of 1024 bytes, and its newline */
 	USABLE_PORTS_PERCENT = 80, /* close to all of them, connect() searches long */
 };
 
@@ -118,6 +119,10 @@ static bool check_protocol(const struct options *o, char *why, size_t size)
 			return options_wrong(why, size, "--%s has no meaning with --protocol %s",
 				owners[i].option, protocol_names[o->protocol]);
 	}
+	if (o->protocol == PROTOCOL_GREET && o->size > MAX_GREETING)
+		return options_wrong(why, size,
+			"--size: a name of greet has at most 1024 bytes, so --size %d is the most",
+			MAX_GREETING);
 	if (o->protocol == PROTOCOL_GREET && (o->depth > 1 || o->per_connection > 1))
 		return options_wrong(why, size,
 			"--protocol greet serves one request per connection: --depth and "
@@ -146,7 +151,7 @@ static bool check_raw(const struct options *o, char *why, size_t size)
 /* --delay, --work and --reply are short for the paths of our own servers. */
 static bool check_http(struct options *o, char *why, size_t size)
 {
-	static char path[64];
+	char *path = o->short_path;
 	int ways = options_given(o, "path") + options_given(o, "delay") + options_given(o, "work") +
 		   options_given(o, "reply");
 
@@ -157,11 +162,11 @@ static bool check_http(struct options *o, char *why, size_t size)
 		return options_wrong(why, size,
 			"--delay is in whole milliseconds, --work in whole microseconds (/delay/MS, /work/US)");
 	if (o->delay_ns)
-		snprintf(path, sizeof(path), "/delay/%" PRIu64, o->delay_ns / NS_PER_MS);
+		snprintf(path, sizeof(o->short_path), "/delay/%" PRIu64, o->delay_ns / NS_PER_MS);
 	else if (o->work_ns)
-		snprintf(path, sizeof(path), "/work/%" PRIu64, o->work_ns / NS_PER_US);
+		snprintf(path, sizeof(o->short_path), "/work/%" PRIu64, o->work_ns / NS_PER_US);
 	else if (options_given(o, "reply"))
-		snprintf(path, sizeof(path), "/bytes/%" PRIu64, o->reply);
+		snprintf(path, sizeof(o->short_path), "/bytes/%" PRIu64, o->reply);
 	if (path[0])
 		o->path = path;
 	if (o->path[0] != '/' || strlen(o->path) > 4096 || strpbrk(o->path, " \t\r\n"))
@@ -205,11 +210,29 @@ static uint64_t local_ports(void)
 	return last >= first ? last - first + 1 : 0;
 }
 
+/* Connections of the whole run, those of its populations included. */
+static uint64_t all_connections(const struct options *o)
+{
+	uint64_t sum = o->connections + o->idle;
+
+	for (uint32_t i = 0; i < o->population_count; i++)
+		sum += o->populations[i]->connections + o->populations[i]->idle;
+	return sum;
+}
+
+static bool opens_per_request(const struct options *o)
+{
+	bool some = o->per_connection > 0 || o->protocol == PROTOCOL_GREET;
+
+	for (uint32_t i = 0; i < o->population_count; i++)
+		some = some || opens_per_request(o->populations[i]);
+	return some;
+}
+
 static bool check_sources(const struct options *o, struct target *target, char *why, size_t size)
 {
-	uint64_t sockets = o->connections + o->idle, usable = local_ports() * USABLE_PORTS_PERCENT / 100;
-	bool loopback = net_is_loopback4(target),
-	     churn = o->per_connection > 0 || o->protocol == PROTOCOL_GREET;
+	uint64_t sockets = all_connections(o), usable = local_ports() * USABLE_PORTS_PERCENT / 100;
+	bool loopback = net_is_loopback4(target), churn = opens_per_request(o);
 
 	if (o->sources > 1 && !loopback)
 		return options_wrong(why, size,
@@ -237,16 +260,16 @@ static bool check_sources(const struct options *o, struct target *target, char *
 bool options_limits(const struct options *o, struct target *target, char *why, size_t size)
 {
 	struct rlimit limit;
-	uint64_t needed = o->connections + o->idle + OWN_FDS + 4 * o->threads;
+	uint64_t sockets = all_connections(o), own = OWN_FDS + 4 * (o->threads + o->population_count);
 
 	target->no_delay = o->no_delay;
 	target->receive_buffer = (int)o->receive_buffer;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && needed > limit.rlim_cur)
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && sockets + own > limit.rlim_cur)
 		return options_wrong(why, size,
 			"%" PRIu64 " connections need %" PRIu64 " file descriptors and the limit is %" PRIu64
 			": raise it (ulimit -n %" PRIu64 "), or use at most %" PRIu64
 			" connections, idle ones included",
-			o->connections + o->idle, needed, (uint64_t)limit.rlim_cur, needed,
-			(uint64_t)limit.rlim_cur - (needed - o->connections - o->idle));
+			sockets, sockets + own, (uint64_t)limit.rlim_cur, sockets + own,
+			limit.rlim_cur > own ? (uint64_t)limit.rlim_cur - own : 0);
 	return check_sources(o, target, why, size);
 }

@@ -11,7 +11,7 @@
 #include "run.h"
 
 /* Completed replies per second of the window. */
-double report_rps(const struct result *r);
+double report_rps(const struct result *r, const struct tally *t);
 
 /* CPU time of the whole generator per good reply of the window, in ns; 0 when there was none. */
 double report_cpu_per_request(const struct result *r);

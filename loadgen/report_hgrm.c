@@ -62,7 +62,7 @@ static void body(FILE *out, const struct histogram *h, uint64_t unfinished)
 
 bool report_hgrm(const char *path, const struct options *o, const struct result *r, char *why, size_t why_size)
 {
-	const struct tally *t = &r->total;
+	const struct tally *t = &r->loads[0].total;
 	bool open = o->mode == MODE_OPEN;
 	const struct histogram *h = open ? &t->intended : &t->sent;
 	uint64_t unfinished = open ? t->scheduled - t->classes[CLASS_OK] : 0;

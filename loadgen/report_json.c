@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "clock.h"
@@ -16,21 +17,23 @@ static json_t *integer(uint64_t value)
 	return json_integer((json_int_t)value);
 }
 
-double report_rps(const struct result *r)
+double report_rps(const struct result *r, const struct tally *t)
 {
-	return r->window_ns ? (double)r->total.completed * 1e9 / (double)r->window_ns : 0;
+	return r->window_ns ? (double)t->completed * 1e9 / (double)r->window_ns : 0;
 }
 
 double report_cpu_per_request(const struct result *r)
 {
-	uint64_t sampled_ns = r->after.at_ns - r->before.at_ns;
+	uint64_t sampled_ns = r->after.at_ns - r->before.at_ns, completed = 0;
 
-	if (r->total.completed == 0 || sampled_ns == 0)
+	for (uint32_t l = 0; l < r->load_count; l++)
+		completed += r->loads[l].total.completed;
+	if (completed == 0 || sampled_ns == 0)
 		return 0;
 	/* The samples are taken within microseconds of the window's edges, or later where the CPUs are crowded.
 	 */
 	double in_window = (double)r->process_cpu_ns * (double)r->window_ns / (double)sampled_ns;
-	return in_window / (double)r->total.completed;
+	return in_window / (double)completed;
 }
 
 static json_t *by_class(const uint64_t *classes, int first)
@@ -102,8 +105,16 @@ static json_t *fairness(const struct fairness *f)
 
 static json_t *client(const struct result *r, const struct judgement *j)
 {
-	const struct tally *t = &r->total;
+	struct tally *t = malloc(sizeof(*t));
 	json_t *threads = json_array();
+
+	if (!t) {
+		json_decref(threads);
+		return json_null();
+	}
+	tally_init(t);
+	for (uint32_t l = 0; l < r->load_count; l++)
+		tally_add(t, &r->loads[l].total);
 
 	for (uint32_t i = 0; i < r->thread_count; i++) {
 		const struct thread_result *one = &r->threads[i];
@@ -111,35 +122,14 @@ static json_t *client(const struct result *r, const struct judgement *j)
 			json_pack("{so sI sf}", "cpu", one->cpu < 0 ? json_null() : json_integer(one->cpu),
 				"cpu_ns", (json_int_t)one->cpu_ns, "busy", one->busy));
 	}
-	return json_pack("{sI sI so sf so sI sI sI sI sI sf}", "cpu_ns", (json_int_t)r->process_cpu_ns,
+	json_t *d = json_pack("{sI sI so sf so sI sI sI sI sI sf}", "cpu_ns", (json_int_t)r->process_cpu_ns,
 		"window_ns", (json_int_t)(r->after.at_ns - r->before.at_ns), "cpu_ns_per_req",
 		t->completed ? json_real(report_cpu_per_request(r)) : json_null(), "busy", j->client_busy,
 		"threads", threads, "waits", (json_int_t)t->waits, "events", (json_int_t)t->events, "receives",
 		(json_int_t)t->receives, "sends", (json_int_t)t->sends, "send_blocked",
 		(json_int_t)t->send_blocked, "clock_ns", r->clock_cost_ns);
-}
-
-static json_t *config(const struct options *o)
-{
-	json_t *c = json_pack("{ss ss ss sI sI sI sI sI so so so}", "target", o->target, "protocol",
-		protocol_names[o->protocol], "mode", mode_names[o->mode], "connections",
-		(json_int_t)o->connections, "idle", (json_int_t)o->idle, "depth", (json_int_t)o->depth,
-		"per_connection", (json_int_t)o->per_connection, "think_ns", (json_int_t)o->think_ns, "rate",
-		text_or_null(o->rate_text), "arrival",
-		o->mode == MODE_OPEN ? json_string(arrival_names[o->arrival]) : json_null(), "path",
-		o->protocol == PROTOCOL_HTTP ? json_string(o->path) : json_null());
-
-	json_object_update_new(
-		c, json_pack("{sI sI sI sI sI sI sI sI sI}", "size", (json_int_t)o->size, "shed_ns",
-			   (json_int_t)o->shed_ns, "warmup_ns", (json_int_t)o->warmup_ns, "duration_ns",
-			   (json_int_t)o->duration_ns, "drain_ns", (json_int_t)o->drain_ns, "timeout_ns",
-			   (json_int_t)o->timeout_ns, "connect_timeout_ns", (json_int_t)o->connect_timeout_ns,
-			   "probe_ns", (json_int_t)o->probe_ns, "seed", (json_int_t)o->seed));
-	json_object_update_new(c,
-		json_pack("{ss ss sI so sb sI}", "engine", engine_names[o->engine], "wait", wait_names[o->wait],
-			"threads", (json_int_t)o->threads, "cpus", text_or_null(o->cpus_text), "nodelay",
-			(int)o->no_delay, "rcvbuf", (json_int_t)o->receive_buffer));
-	return c;
+	free(t);
+	return d;
 }
 
 /* The reply of http that all others were compared with. */
@@ -185,29 +175,43 @@ static void list_classes(const uint64_t *a, const uint64_t *b, int first, char *
 	}
 }
 
-static void add_failures(json_t *list, const struct result *r)
+/* What failed in one load. */
+static void add_load_failures(json_t *list, const struct load *load, const char *who)
 {
-	const struct tally *t = &r->total;
+	const struct tally *t = &load->total;
 	char classes[512];
 
 	list_classes(t->classes, t->outside, CLASS_FIRST_ERROR, classes, sizeof(classes));
 	if (classes[0])
 		json_array_append_new(
-			list, json_sprintf("failed: requests ended as %s (warm-up included)", classes));
+			list, json_sprintf("failed: %srequests ended as %s (warm-up included)", who, classes));
 	list_classes(t->connects.failed, t->idle_connects.failed, 0, classes, sizeof(classes));
 	if (classes[0])
-		json_array_append_new(list, json_sprintf("failed: connects ended as %s", classes));
+		json_array_append_new(list, json_sprintf("failed: %sconnects ended as %s", who, classes));
 	if (t->idle_connects.replaced)
-		json_array_append_new(list, json_sprintf("failed: %llu idle connections were lost and replaced",
-						    (unsigned long long)t->idle_connects.replaced));
+		json_array_append_new(
+			list, json_sprintf("failed: %s%llu idle connections were lost and replaced", who,
+				      (unsigned long long)t->idle_connects.replaced));
 	if (t->unsolicited)
 		json_array_append_new(
-			list, json_sprintf("failed: bytes that nobody had asked for came on %llu connections",
-				      (unsigned long long)t->unsolicited));
+			list, json_sprintf("failed: %sbytes that nobody had asked for came on %llu connections",
+				      who, (unsigned long long)t->unsolicited));
+	if (t->classes[CLASS_OK] == 0)
+		json_array_append_new(
+			list, json_sprintf("failed: %snot one request of the window was answered", who));
+}
+
+static void add_failures(json_t *list, const struct result *r)
+{
+	char who[64] = "";
+
 	if (r->find && r->find->best_rate <= 0)
 		json_array_append_new(list, json_string("failed: no rate met the objective of --find-rate"));
-	if (r->started && t->classes[CLASS_OK] == 0)
-		json_array_append_new(list, json_string("failed: not one request of the window was answered"));
+	for (uint32_t l = 0; r->started && l < r->load_count; l++) {
+		if (l > 0)
+			snprintf(who, sizeof(who), "population %s: ", r->loads[l].options->name);
+		add_load_failures(list, &r->loads[l], who);
+	}
 }
 
 /* Why the run is not valid, and what failed. */
@@ -239,32 +243,57 @@ static json_t *checks(const struct judgement *j)
 	return list;
 }
 
-static json_t *document(const struct options *o, const struct result *r, const struct judgement *j,
-	const struct expected *expected)
+/* What is reported of every load alike. */
+static json_t *load_json(const struct load *load, const struct result *r, const struct expected *expected)
 {
-	const struct tally *t = &r->total;
+	const struct options *o = load->options;
+	const struct tally *t = &load->total;
 	uint64_t unfinished = o->mode == MODE_OPEN ? t->scheduled - t->classes[CLASS_OK] : 0;
-	json_t *d = json_pack("{si si sb sb sb so so ss}", "schema", SCHEMA_VERSION, "exit", (int)j->status,
-		"valid", j->valid, "failed", j->failed, "interrupted", r->interrupted, "reasons", reasons(j, r),
-		"checks", checks(j), "bound", j->bound);
+	json_t *d = json_object();
 
-	json_object_set_new(d, "window_ns", integer(r->window_ns));
 	json_object_set_new(d, "counts", counts(t));
 	json_object_set_new(d, "errors", by_class(t->classes, CLASS_FIRST_ERROR));
 	json_object_set_new(d, "warmup_errors", by_class(t->outside, CLASS_FIRST_ERROR));
 	json_object_set_new(d, "unsolicited", integer(t->unsolicited));
 	json_object_set_new(d, "connects", connects(&t->connects));
 	json_object_set_new(d, "idle_connects", connects(&t->idle_connects));
-	json_object_set_new(d, "achieved_rps", json_real(report_rps(r)));
-	json_object_set_new(d, "target_rps", r->target_rps > 0 ? json_real(r->target_rps) : json_null());
+	json_object_set_new(d, "achieved_rps", json_real(report_rps(r, t)));
+	json_object_set_new(d, "target_rps", load->target_rps > 0 ? json_real(load->target_rps) : json_null());
 	json_object_set_new(d, "latency_intended_ns", distribution_json(&t->intended, unfinished));
 	json_object_set_new(d, "latency_sent_ns", distribution_json(&t->sent, 0));
 	json_object_set_new(d, "schedule_lag_ns", distribution_json(&t->lag, 0));
 	json_object_set_new(d, "generator_lag_ns", distribution_json(&t->late, 0));
 	json_object_set_new(d, "connect_ns", distribution_json(&t->connect, 0));
+	json_object_set_new(d, "fairness", fairness(&load->fairness));
+	json_object_set_new(d, "expected", learned(o, expected));
+	json_object_set_new(d, "config", options_json(o));
+	return d;
+}
+
+static json_t *populations(const struct result *r, const struct expected *expected)
+{
+	json_t *list = json_array();
+
+	for (uint32_t l = 1; l < r->load_count; l++) {
+		json_t *one = json_pack("{ss}", "name", r->loads[l].options->name);
+		json_object_update_new(one, load_json(&r->loads[l], r, &expected[l]));
+		json_array_append_new(list, one);
+	}
+	return list;
+}
+
+static json_t *document(const struct options *o, const struct result *r, const struct judgement *j,
+	const struct expected *expected)
+{
+	json_t *d = json_pack("{si si sb sb sb so so ss}", "schema", SCHEMA_VERSION, "exit", (int)j->status,
+		"valid", j->valid, "failed", j->failed, "interrupted", r->interrupted, "reasons", reasons(j, r),
+		"checks", checks(j), "bound", j->bound);
+
+	json_object_set_new(d, "window_ns", integer(r->window_ns));
+	json_object_update_new(d, load_json(&r->loads[0], r, &expected[0]));
+	json_object_set_new(d, "populations", populations(r, expected));
 	json_object_set_new(d, "hiccup_ns", distribution_json(&r->hiccups, 0));
 	json_object_set_new(d, "find_rate", find(r->find, o));
-	json_object_set_new(d, "fairness", fairness(&r->fairness));
 	json_object_set_new(d, "client", client(r, j));
 	json_object_set_new(d, "watch", host_watch_json(o, &r->before, &r->after));
 	json_object_set_new(d, "host", host_cpus_json(&r->before, &r->after));
@@ -273,8 +302,6 @@ static json_t *document(const struct options *o, const struct result *r, const s
 			(json_int_t)r->warmup_ns, "measure", (json_int_t)r->window_ns, "drain",
 			(json_int_t)r->drain_ns));
 	json_object_set_new(d, "events", events(r));
-	json_object_set_new(d, "expected", learned(o, expected));
-	json_object_set_new(d, "config", config(o));
 	json_object_set_new(d, "env", host_env_json());
 	return d;
 }

@@ -81,23 +81,27 @@ static void verdict(FILE *out, const struct result *r, const struct judgement *j
 	}
 }
 
-void report_text(FILE *out, const struct options *o, const struct result *r, const struct judgement *j)
+static void describe(FILE *out, const struct options *o, const char *name)
 {
-	const struct tally *t = &r->total;
-	char per_request[32];
+	fprintf(out, "%s%s%s %s: %" PRIu64 " connections", name ? "population " : "", name ? name : o->target,
+		name ? ":" : "", protocol_names[o->protocol], o->connections);
+	if (o->idle)
+		fprintf(out, " (+ %" PRIu64 " idle)", o->idle);
+	fprintf(out, ", %s loop", mode_names[o->mode]);
+	if (o->depth > 1)
+		fprintf(out, ", depth %" PRIu64, o->depth);
+	if (!name)
+		fprintf(out, ", %" PRIu64 " thread%s, %s, %s", o->threads, o->threads == 1 ? "" : "s",
+			engine_names[o->engine], wait_names[o->wait]);
+	fputc('\n', out);
+}
 
-	fprintf(out,
-		"%s %s %s: %" PRIu64 " connections (+ %" PRIu64 " idle), depth %" PRIu64 ", %" PRIu64
-		" thread%s, %s, %s\n",
-		o->target, protocol_names[o->protocol], mode_names[o->mode], o->connections, o->idle, o->depth,
-		o->threads, o->threads == 1 ? "" : "s", engine_names[o->engine], wait_names[o->wait]);
-	if (!r->started) {
-		verdict(out, r, j);
-		return;
-	}
-	search(out, r->find, o);
+static void load_lines(FILE *out, const struct load *load, const struct result *r)
+{
+	const struct tally *t = &load->total;
+
 	fprintf(out, "%-17s  %.0f replies/s over %.3f s; %" PRIu64 " requests, %" PRIu64 " ok\n", "throughput",
-		report_rps(r), (double)r->window_ns / 1e9, t->scheduled, t->classes[CLASS_OK]);
+		report_rps(r, t), (double)r->window_ns / 1e9, t->scheduled, t->classes[CLASS_OK]);
 	latencies(out, "latency intended", &t->intended, t->scheduled - t->classes[CLASS_OK]);
 	latencies(out, "latency sent", &t->sent, 0);
 	latencies(out, "schedule lag", &t->lag, 0);
@@ -111,6 +115,23 @@ void report_text(FILE *out, const struct options *o, const struct result *r, con
 		fprintf(out, "%-17s  %" PRIu64 "\n", "idle lost", t->idle_connects.replaced);
 	if (t->unsolicited)
 		fprintf(out, "%-17s  on %" PRIu64 " connections\n", "unasked bytes", t->unsolicited);
+}
+
+void report_text(FILE *out, const struct options *o, const struct result *r, const struct judgement *j)
+{
+	char per_request[32];
+
+	describe(out, o, NULL);
+	if (!r->started) {
+		verdict(out, r, j);
+		return;
+	}
+	search(out, r->find, o);
+	load_lines(out, &r->loads[0], r);
+	for (uint32_t l = 1; l < r->load_count; l++) {
+		describe(out, r->loads[l].options, r->loads[l].options->name);
+		load_lines(out, &r->loads[l], r);
+	}
 	fprintf(out, "%-17s  %s of CPU per reply, busiest thread %.0f %%; bound: %s\n", "client",
 		text_duration(report_cpu_per_request(r), per_request, sizeof(per_request)),
 		100 * j->client_busy, j->bound);

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "conduct.h"
 #include "engine.h"
+#include "expected.h"
 #include "flow.h"
 #include "hiccup.h"
 
@@ -92,8 +93,8 @@ static void *work(void *argument)
 	if (meet(s)) {
 		if (o->mode == MODE_OPEN)
 			schedule_init(&w->schedule, &o->rate, s->run.start_ns, o->warmup_ns,
-				(double)w->active_count / (double)o->connections, w->index, s->count,
-				o->arrival == ARRIVAL_POISSON, o->seed);
+				(double)w->active_count / (double)o->connections, w->index,
+				(uint32_t)o->threads, o->arrival == ARRIVAL_POISSON, o->seed);
 		while (clock_now() < s->run.start_ns)
 			w->engine->wait(w, s->run.start_ns);
 		flow_start(w);
@@ -127,32 +128,46 @@ static int next_cpu(const struct options *o, int after)
 	return after;
 }
 
-/* Deals connections, CPUs and the identity of payloads out to the workers. */
-static bool set_up_workers(struct stage *s)
+/* Worker `index` of the `count` that share the connections of one load. */
+static bool set_up_worker(
+	struct stage *s, struct worker *w, const struct load *load, uint32_t index, uint32_t *next_id)
 {
-	const struct options *o = s->run.options;
+	const struct options *o = load->options;
+	uint64_t count = o->threads;
+	uint32_t active = (uint32_t)(o->connections / count + (index < o->connections % count));
+	uint32_t idle = (uint32_t)(o->idle / count + (index < o->idle % count));
+
+	w->run = &s->run;
+	w->options = o;
+	w->load = (uint32_t)(load - s->loads);
+	w->engine = engines[o->engine];
+	w->index = index;
+	tally_init(&w->tally);
+	hist_init(&w->hiccups);
+	w->proto.ops = protocols[o->protocol];
+	w->proto.payload = s->run.payload;
+	if (timeline_wanted(s->timeline) && !(w->box = interval_box_new(NS_PER_S)))
+		return false;
+	if (w->proto.ops->init(&w->proto, o, &s->run.expected[w->load]) ||
+		!flow_init(w, *next_id, active, idle))
+		return false;
+	*next_id += active + idle;
+	return true;
+}
+
+/* Deals connections, CPUs and the identity of payloads out to the workers of all loads. */
+static bool set_up_workers(struct stage *s, uint32_t load_count)
+{
+	struct worker *w = s->workers;
 	uint32_t next_id = 0;
 	int cpu = -1;
 
-	for (uint32_t i = 0; i < s->count; i++) {
-		struct worker *w = &s->workers[i];
-		uint32_t active = (uint32_t)(o->connections / s->count + (i < o->connections % s->count));
-		uint32_t idle = (uint32_t)(o->idle / s->count + (i < o->idle % s->count));
-
-		w->run = &s->run;
-		w->options = o;
-		w->engine = engines[o->engine];
-		w->index = i;
-		w->cpu = o->cpus_text ? cpu = next_cpu(o, cpu) : -1;
-		tally_init(&w->tally);
-		hist_init(&w->hiccups);
-		w->proto.ops = protocols[o->protocol];
-		w->proto.payload = s->run.payload;
-		if (timeline_wanted(s->timeline) && !(w->box = interval_box_new(NS_PER_S)))
-			return false;
-		if (w->proto.ops->init(&w->proto, o, s->run.expected) || !flow_init(w, next_id, active, idle))
-			return false;
-		next_id += active + idle;
+	for (uint32_t l = 0; l < load_count; l++) {
+		for (uint32_t i = 0; i < s->loads[l].options->threads; i++, w++) {
+			w->cpu = s->run.options->cpus_text ? cpu = next_cpu(s->run.options, cpu) : -1;
+			if (!set_up_worker(s, w, &s->loads[l], i, &next_id))
+				return false;
+		}
 	}
 	return true;
 }
@@ -188,15 +203,6 @@ static bool all_stand(struct stage *s, struct result *r)
 	return true;
 }
 
-static void release(struct stage *s, bool cancelled)
-{
-	pthread_mutex_lock(&s->lock);
-	s->cancelled = cancelled;
-	s->go = true;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-}
-
 /* The share of the window that thread w had work. A spinning thread always burns its CPU; it knows its idle
  * time itself. */
 static double busy_share(const struct worker *w, uint64_t cpu_ns, uint64_t sampled_ns, uint64_t window_ns)
@@ -212,12 +218,11 @@ static void collect(struct stage *s, struct result *r)
 {
 	uint64_t sampled_ns = r->after.at_ns - r->before.at_ns;
 
-	tally_init(&r->total);
 	hist_init(&r->hiccups);
 	for (uint32_t i = 0; i < s->count; i++) {
 		struct worker *w = &s->workers[i];
 		uint64_t cpu_ns = s->cpu_after[i] - s->cpu_before[i];
-		tally_add(&r->total, &w->tally);
+		tally_add(&r->loads[w->load].total, &w->tally);
 		hist_add(&r->hiccups, &w->hiccups);
 		r->threads[i].cpu = w->cpu;
 		r->threads[i].cpu_ns = cpu_ns;
@@ -249,17 +254,19 @@ static void weigh(struct fairness *f, uint64_t *served, size_t n)
 	f->jain = squares > 0 ? sum * sum / ((double)n * squares) : 0;
 }
 
-static void measure_fairness(const struct stage *s, struct result *r)
+static void measure_fairness(const struct stage *s, struct load *load, uint32_t which)
 {
 	size_t n = 0;
-	uint64_t *served = calloc(s->run.options->connections, sizeof(*served));
+	uint64_t *served = calloc(load->options->connections, sizeof(*served));
 
 	if (!served)
 		return;
-	for (uint32_t i = 0; i < s->count; i++)
-		for (uint32_t k = 0; k < s->workers[i].active_count; k++)
-			served[n++] = s->workers[i].conns[k].served;
-	weigh(&r->fairness, served, n);
+	for (uint32_t i = 0; i < s->count; i++) {
+		const struct worker *w = &s->workers[i];
+		for (uint32_t k = 0; w->load == which && k < w->active_count; k++)
+			served[n++] = w->conns[k].served;
+	}
+	weigh(&load->fairness, served, n);
 	free(served);
 }
 
@@ -300,13 +307,35 @@ static void tell_the_rest(struct stage *s, uint64_t now)
 	free(rest);
 }
 
+static void release(struct stage *s, bool cancelled)
+{
+	pthread_mutex_lock(&s->lock);
+	s->cancelled = cancelled;
+	s->go = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* Lets the workers end: their CPU clocks, which end with them, have been read. */
+static void dismiss(struct stage *s, uint32_t started)
+{
+	pthread_mutex_lock(&s->lock);
+	s->sampled = true;
+	pthread_cond_broadcast(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	for (uint32_t i = 0; i < started; i++)
+		pthread_join(s->workers[i].thread, NULL);
+}
+
 static bool start_threads(struct stage *s, struct thread_argument *arguments)
 {
 	for (uint32_t i = 0; i < s->count; i++) {
 		arguments[i] = (struct thread_argument){s, &s->workers[i]};
-		/* When one cannot be made, the others wait in meet(), and the process ends with a message. */
-		if (pthread_create(&s->workers[i].thread, NULL, work, &arguments[i]) != 0)
-			return false;
+		if (pthread_create(&s->workers[i].thread, NULL, work, &arguments[i]) == 0)
+			continue;
+		release(s, true);
+		dismiss(s, i);
+		return false;
 	}
 	return true;
 }
@@ -327,19 +356,15 @@ static bool run_stage(struct stage *s, struct result *r, struct thread_argument 
 	release(s, !r->started);
 	if (r->started)
 		conduct(s, r);
-	pthread_mutex_lock(&s->lock);
-	s->sampled = true;
-	pthread_cond_broadcast(&s->changed);
-	pthread_mutex_unlock(&s->lock);
-	for (uint32_t i = 0; i < s->count; i++)
-		pthread_join(s->workers[i].thread, NULL);
+	dismiss(s, s->count);
 	uint64_t over_ns = clock_now();
 	if (r->started && timeline_wanted(s->timeline))
 		tell_the_rest(s, over_ns);
 	if (r->started)
 		measure_phases(s, r, over_ns);
 	collect(s, r);
-	measure_fairness(s, r);
+	for (uint32_t l = 0; l < r->load_count; l++)
+		measure_fairness(s, &r->loads[l], l);
 	return true;
 }
 
@@ -356,30 +381,57 @@ static void tear_down(struct stage *s)
 	free(s->cpu_after);
 }
 
+static bool set_up_loads(struct result *r, const struct options *o)
+{
+	r->loads = calloc(1 + o->population_count, sizeof(*r->loads));
+	if (!r->loads)
+		return false;
+	for (uint32_t l = 0; l <= o->population_count; l++) {
+		struct load *load = &r->loads[l];
+		load->options = l == 0 ? o : o->populations[l - 1];
+		tally_init(&load->total);
+		if (load->options->mode == MODE_OPEN)
+			load->target_rps =
+				profile_requests(&load->options->rate) * 1e9 / (double)o->duration_ns;
+	}
+	r->load_count = 1 + o->population_count;
+	return true;
+}
+
+static uint32_t count_threads(const struct result *r)
+{
+	uint32_t count = 0;
+
+	for (uint32_t l = 0; l < r->load_count; l++)
+		count += (uint32_t)r->loads[l].options->threads;
+	return count;
+}
+
 bool run_load(const struct options *o, const struct target *target, const struct expected *expected,
 	struct timeline *timeline, struct result *r, char *why, size_t why_size)
 {
-	uint32_t count = (uint32_t)o->threads;
+	memset(r, 0, sizeof(*r));
+	bool fine = set_up_loads(r, o);
+	uint32_t count = fine ? count_threads(r) : 1;
 	struct payload *payload = malloc(sizeof(*payload));
 	struct thread_argument *arguments = calloc(count, sizeof(*arguments));
 	struct stage s = {.run = {.options = o, .target = target, .payload = payload, .expected = expected},
 		.count = count,
+		.loads = r->loads,
 		.timeline = timeline,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.changed = PTHREAD_COND_INITIALIZER};
 
-	memset(r, 0, sizeof(*r));
 	s.workers = calloc(count, sizeof(*s.workers));
 	s.cpu_before = calloc(count, sizeof(*s.cpu_before));
 	s.cpu_after = calloc(count, sizeof(*s.cpu_after));
 	r->threads = calloc(count, sizeof(*r->threads));
 	r->thread_count = count;
 	r->clock_cost_ns = clock_cost_ns();
-	r->target_rps = o->mode == MODE_OPEN ? profile_requests(&o->rate) * 1e9 / (double)o->duration_ns : 0;
-	bool fine = payload && arguments && s.workers && s.cpu_before && s.cpu_after && r->threads;
+	fine = fine && payload && arguments && s.workers && s.cpu_before && s.cpu_after && r->threads;
 	if (fine)
 		payload_init(payload, o->seed);
-	fine = fine && set_up_workers(&s) && run_stage(&s, r, arguments);
+	fine = fine && set_up_workers(&s, r->load_count) && run_stage(&s, r, arguments);
 	if (!fine)
 		options_wrong(why, why_size,
 			"not enough memory or threads for --connections %llu --threads %llu",
@@ -393,5 +445,7 @@ bool run_load(const struct options *o, const struct target *target, const struct
 void run_free(struct result *r)
 {
 	free(r->threads);
+	free(r->loads);
 	r->threads = NULL;
+	r->loads = NULL;
 }

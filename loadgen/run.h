@@ -26,6 +26,14 @@ struct fairness {
 	double jain; /* (sum x)^2 / (n * sum x^2): 1 is even, 1/n is all to one; 0 when there were none */
 };
 
+/* What one population of connections did: the main one, or one of --population. */
+struct load {
+	const struct options *options;
+	struct tally total; /* of all its threads */
+	struct fairness fairness;
+	double target_rps; /* open loop: requests due per second of the window, on average */
+};
+
 /* A planned pause of a process, and when it really happened. */
 struct event_result {
 	uint64_t pid, planned_ns, length_ns;
@@ -37,7 +45,8 @@ struct result {
 	bool started; /* the connections were established; else `failure` says why not */
 	bool interrupted;
 	char failure[256];
-	struct tally total;                                  /* of all threads */
+	struct load *loads; /* the main one first, then those of --population */
+	uint32_t load_count;
 	uint64_t start_ns, window_start_ns;                  /* moments */
 	uint64_t connect_ns, warmup_ns, window_ns, drain_ns; /* how long each phase really took */
 	struct host_sample before, after;                    /* at the edges of the window */
@@ -47,16 +56,14 @@ struct result {
 	struct event_result events[MAX_PAUSES];
 	uint32_t event_count;
 	double clock_cost_ns;
-	double target_rps; /* open loop: requests due per second of the window, on average */
 	struct histogram hiccups;
-	struct fairness fairness;
 	const struct find *find; /* --find-rate: the search that led to this run; else NULL */
 };
 
 struct timeline;
 
-/* Runs the load and fills *r. False: it could not even begin (no memory, no thread); `why` says what failed.
- * SIGINT and SIGTERM must be blocked; they end the run early. */
+/* Runs the load and fills *r. `expected`: one for each load. False: it could not even begin (no memory, no
+ * thread); `why` says what failed. SIGINT and SIGTERM must be blocked; they end the run early. */
 bool run_load(const struct options *o, const struct target *target, const struct expected *expected,
 	struct timeline *timeline, struct result *r, char *why, size_t why_size);
 void run_free(struct result *r);

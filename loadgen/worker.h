@@ -54,8 +54,8 @@ struct worker {
 	_Atomic bool cancelled; /* set by the main thread: do not wait for connections any longer */
 	const char *failed;     /* why this worker gave up, and the errno */
 	int failed_errno;
-	uint32_t index;
-	int cpu; /* pinned to this one; -1: not pinned */
+	uint32_t load, index; /* which load it drives, and the how-manieth of its threads it is */
+	int cpu;              /* pinned to this one; -1: not pinned */
 	pthread_t thread;
 	struct interval_box *box; /* where the progress of each second goes; NULL: nobody wants it */
 	struct tally tally;
