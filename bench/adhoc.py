@@ -32,13 +32,19 @@ def parsed(rules: dict) -> type:
 
 
 def described(rules: dict) -> str:
-    return rules.get("description") or checked.schema("experiment")["$defs"][rules["$ref"].rsplit("/", 1)[1]]["description"]
+    return rules.get("description") or checked.schema("experiment")["$defs"][
+        rules["$ref"].rsplit("/", 1)[1]
+    ]["description"]
 
 
 def ready(options: argparse.Namespace) -> prepare.Ready:
     """The plan of an ad hoc comparison."""
     given = {name: getattr(options, name) for name in load_options() if getattr(options, name) is not None}
-    load = {**DEFAULTS, **({"mode": "open", "arrival": "poisson", "wait": "spin"} if "rate" in given else {"mode": "closed"}), **given}
+    load = {
+        **DEFAULTS,
+        **({"mode": "open", "arrival": "poisson", "wait": "spin"} if "rate" in given else {"mode": "closed"}),
+        **given,
+    }
     timing = {"warmup": options.warmup, "duration": options.duration}
     rules = checked.schema("experiment")["$defs"]
     checked.complain(load, {**rules["load"], "$defs": rules}, "try")

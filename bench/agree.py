@@ -1,4 +1,6 @@
-"""Do two runs of the same experiments agree?  Cell by cell: medians against a tolerance, and the interval of the difference.
+"""Do two runs of the same experiments agree?
+
+Cell by cell: medians against a tolerance, and the interval of the difference.
 
 Meant for two runs on one idle machine: it is the repeatability that a reader may count on.
 """
@@ -80,7 +82,8 @@ def compare(first: Path, second: Path) -> list[Cell]:
     """The cells that both runs have; refused when the runs are of different hosts."""
     hosts = [records.read_json(run / "env.json")["fingerprint"] for run in (first, second)]
     if hosts[0] != hosts[1]:
-        raise UsageError(f"{first.name} and {second.name} are of different hosts or settings (fingerprints {hosts[0]} and {hosts[1]})")
+        names = f"{first.name} and {second.name}"
+        raise UsageError(f"{names} are of different hosts or settings (fingerprints {hosts[0]} and {hosts[1]})")
     ours, theirs = values(first), values(second)
     return [Cell(*key, ours[key], theirs[key]) for key in ours if key in theirs]
 
@@ -96,12 +99,25 @@ def by_metric(cells: list[Cell]) -> Iterator[tuple[str, str, list[Cell]]]:
 def show(console: Console, cells: list[Cell]) -> float:
     """Tables for people; the share of cells within the tolerance."""
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("experiment", "metric", "cells", f"within {TOLERANCE:.0%}", "difference contains 0", "largest difference"):
-        table.add_column(heading, justify="left" if heading in ("experiment", "metric", "largest difference") else "right", no_wrap=True)
+    for heading in (
+        "experiment", "metric", "cells", f"within {TOLERANCE:.0%}", "difference contains 0", "largest difference"
+    ):
+        table.add_column(
+            heading,
+            justify="left" if heading in ("experiment", "metric", "largest difference") else "right",
+            no_wrap=True,
+        )
     for experiment, metric, mine in by_metric(cells):
         worst = max(mine, key=lambda c: abs(math.log(c.ratio)))
         decided = [c.contains_zero for c in mine if c.contains_zero is not None]
-        table.add_row(experiment, metric, str(len(mine)), share(c.close for c in mine), share(decided), f"×{worst.ratio:.2f} {worst.arm} {worst.cell}")
+        table.add_row(
+            experiment,
+            metric,
+            str(len(mine)),
+            share(c.close for c in mine),
+            share(decided),
+            f"×{worst.ratio:.2f} {worst.arm} {worst.cell}",
+        )
     console.print(table)
     total = sum(c.close for c in cells) / len(cells) if cells else 0.0
     console.print(Text(f"medians within {TOLERANCE:.0%} in {total:.0%} of {len(cells)} cells", style="bold"))

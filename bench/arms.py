@@ -55,7 +55,9 @@ def describe(path: Path) -> dict:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{name} --describe does not run: {error}") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise BenchError(f"{name} --describe is not what the contract asks for ({error!r}); see docs/adding-a-server.md") from None
+        raise BenchError(
+            f"{name} --describe is not what the contract asks for ({error!r}); see docs/adding-a-server.md"
+        ) from None
 
 
 def from_executable(path: Path, kind: str = "model") -> Arm:
@@ -101,7 +103,8 @@ def why_unfit(arm: Arm, options: dict, fd_limit: int) -> str | None:
         return f"does not speak {protocol}"
     clients = options["connections"] + options.get("idle", 0)
     if arm.clients_at_once is not None and clients > arm.clients_at_once:
-        return "serves one client at a time" if arm.clients_at_once == 1 else f"serves {arm.clients_at_once} clients at once"
+        few = "one client at a time" if arm.clients_at_once == 1 else f"{arm.clients_at_once} clients at once"
+        return f"serves {few}"
     if clients + FDS_ASIDE > fd_limit:
         return f"needs {clients} descriptors, the limit is {fd_limit}"
     return None

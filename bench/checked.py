@@ -34,7 +34,9 @@ def read(path: Path, what: str) -> dict:
 
 def complain(data: dict, rules: dict, where: str) -> None:
     """Raises a UsageError for the outermost violation, in words: where, which key, what was expected."""
-    errors = sorted(jsonschema.Draft202012Validator(rules).iter_errors(data), key=lambda e: (len(e.path), [str(p) for p in e.path]))
+    errors = sorted(
+        jsonschema.Draft202012Validator(rules).iter_errors(data), key=lambda e: (len(e.path), [str(p) for p in e.path])
+    )
     if not errors:
         return
     error = errors[0]

@@ -21,7 +21,9 @@ EPILOG = """examples:
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="python3 -m bench", description="Runs experiments, keeps raw records, shows what they say.", epilog=EPILOG)
+    top = argparse.ArgumentParser(
+        prog="python3 -m bench", description="Runs experiments, keeps raw records, shows what they say.", epilog=EPILOG
+    )
     top.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -32,15 +34,29 @@ def parser() -> argparse.ArgumentParser:
         return added
 
     run = command("run", do_run, "run experiments and show what they say")
-    run.add_argument("what", nargs="*", metavar="quick|full|EXPERIMENT", help="a profile's whole run, or experiments by name or file (default: quick)")
-    run.add_argument("--profile", choices=("quick", "full"), help="how long and how often, for named experiments (default: quick)")
+    run.add_argument(
+        "what",
+        nargs="*",
+        metavar="quick|full|EXPERIMENT",
+        help="a profile's whole run, or experiments by name or file (default: quick)",
+    )
+    run.add_argument(
+        "--profile", choices=("quick", "full"), help="how long and how often, for named experiments (default: quick)"
+    )
     run.add_argument("--models", metavar="A,B", help="only these models")
     run.add_argument("--blocks", type=int, metavar="K", help="this many blocks instead of the profile's")
-    run.add_argument("--seed", type=int, metavar="N", help="order of the plan (default: from the clock; kept in plan.json)")
+    run.add_argument(
+        "--seed", type=int, metavar="N", help="order of the plan (default: from the clock; kept in plan.json)"
+    )
     run.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     measuring(run)
     tried = command("try", do_try, "measure any arms under any load, without a file: models, contenders, programs")
-    tried.add_argument("arms", nargs="+", metavar="ARM", help="a model, a contender's name or file, or a program that follows the contract (./mine); the first is the reference")
+    tried.add_argument(
+        "arms",
+        nargs="+",
+        metavar="ARM",
+        help="a model, a contender's name or file, or a contract program (./mine); the first is the reference",
+    )
     adhoc.add_options(tried)
     tried.add_argument("--blocks", type=int, default=5, metavar="K", help="paired repetitions (default: 5)")
     tried.add_argument("--seed", type=int, metavar="N")
@@ -65,7 +81,9 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
-    reach = command("reach", do_reach, "measure this project's own bars: server CPU per request against nginx and plain loops")
+    reach = command(
+        "reach", do_reach, "measure this project's own bars: server CPU per request against nginx and plain loops"
+    )
     reach.add_argument("--blocks", type=int, default=12, metavar="K", help="samples of each arm (default: 12)")
     reach.add_argument("--seed", type=int, default=1, metavar="N", help="order of the arms (default: 1)")
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")

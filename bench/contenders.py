@@ -21,7 +21,9 @@ def load(path: Path) -> Arm:
         try:
             word.format(port=0, protocol="")
         except (KeyError, IndexError, ValueError):
-            raise UsageError(f"{paths.shown(path)}: command: expected no braces but {{port}} and {{protocol}}, got {word!r}") from None
+            raise UsageError(
+                f"{paths.shown(path)}: command: expected no braces but {{port}} and {{protocol}}, got {word!r}"
+            ) from None
     return Arm(
         name=path.stem,
         argv=tuple(command),
@@ -36,7 +38,7 @@ def load(path: Path) -> Arm:
 
 
 def find(name: str) -> Arm:
-    """What a word on the command line means: a model, a contender's name or file, or a program that follows the contract."""
+    """What a word on the command line means: a model, a contender's name or file, or a contract program's path."""
     built = arms.model_names()
     if name in built:
         return arms.models([name])[0]

@@ -22,7 +22,9 @@ def derive(folder: Path) -> dict:
     """The summary of a run's records."""
     plan, records = read_json(folder / "plan.json"), read_samples(folder)
     if len({r["id"] for r in records}) != len(records):
-        raise BenchError(f"{folder.name}: a sample id occurs twice in samples.jsonl; the file was changed after it was written")
+        raise BenchError(
+            f"{folder.name}: a sample id occurs twice in samples.jsonl; the file was changed after it was written"
+        )
     return {
         "schema": SCHEMA,
         "run": plan.get("run", folder.name),
@@ -34,7 +36,10 @@ def derive(folder: Path) -> dict:
         "failed": sum(r["status"] == "failed" for r in records),
         "invalid": sum(r["status"] == "invalid" for r in records),
         "unavailable": sum(r["status"] == "unavailable" for r in records),
-        "metrics": {m.name: {"label": m.label, "unit": m.unit, "better": m.better, "scale": m.scale} for m in metrics.METRICS.values()},
+        "metrics": {
+            m.name: {"label": m.label, "unit": m.unit, "better": m.better, "scale": m.scale}
+            for m in metrics.METRICS.values()
+        },
         "experiments": {name: of_experiment(plan, name, records) for name in plan["experiments"]},
     }
 
@@ -55,7 +60,8 @@ def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
     cells = []
     for params in combinations(grid):
         key = cell_key(params)
-        cells.append({"cell": key, "params": params, "arms": of_cell(by_cell[key], experiment["metrics"]), "left_out": left_out[key]})
+        arms = of_cell(by_cell[key], experiment["metrics"])
+        cells.append({"cell": key, "params": params, "arms": arms, "left_out": left_out[key]})
     add_ratios(cells, by_cell, experiment["metrics"], reference)
     return {
         "title": experiment["title"],
@@ -83,7 +89,10 @@ def growth(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) 
             if value:
                 blocks[record["arm"]][record["block"]][cell["params"][experiment["x"]]] = value
     lines = {arm: scaling.judge(blocks[arm]) for arm in sorted(blocks, key=sort_key)}
-    return {arm: line and {k: finite(v) if isinstance(v, float) else v for k, v in asdict(line).items()} for arm, line in lines.items()}
+    return {
+        arm: line and {k: finite(v) if isinstance(v, float) else v for k, v in asdict(line).items()}
+        for arm, line in lines.items()
+    }
 
 
 def combinations(grid: dict) -> list[dict]:
@@ -104,7 +113,10 @@ def of_cell(records: list[dict], names: list[str]) -> dict:
         good = sorted((r for r in by_arm[arm] if r["status"] == "ok"), key=lambda r: r["block"])
         limits = [metrics.limit(r) for r in good]
         arms[arm] = {
-            "samples": {status: sum(r["status"] == status for r in by_arm[arm]) for status in ("ok", "failed", "invalid", "unavailable")},
+            "samples": {
+                status: sum(r["status"] == status for r in by_arm[arm])
+                for status in ("ok", "failed", "invalid", "unavailable")
+            },
             "why": next((r["why"] for r in by_arm[arm] if r["why"]), None),
             "limit": max(sorted(set(limits)), key=limits.count) if limits else None,
             "values": {name: of_metric(good, name) for name in [*names, "server_busy", "client_busy"]},
@@ -113,12 +125,18 @@ def of_cell(records: list[dict], names: list[str]) -> dict:
 
 
 def of_metric(records: list[dict], name: str) -> dict | None:
-    """Median and interval over records; `above` in place of an infinite median: the longest latency that was measured."""
+    """Median and interval over records; beside an infinite median, `above`: the longest latency that was measured."""
     known = [v for v in (metrics.METRICS[name].read(r) for r in records) if v is not None]
     if not known:
         return None
     median, low, high, coverage = stats.median_interval(known)
-    found = {"median": finite(median), "low": finite(low), "high": finite(high), "coverage": round(coverage, 4), "n": len(known)}
+    found = {
+        "median": finite(median),
+        "low": finite(low),
+        "high": finite(high),
+        "coverage": round(coverage, 4),
+        "n": len(known),
+    }
     if found["median"] is None:
         found["above"] = clean(max((v for v in map(metrics.latency_known_us, records) if v is not None), default=0.0))
     return found
@@ -146,7 +164,7 @@ def paired(records: list[dict], arm: str, reference: str, metric: str) -> dict[i
 
 
 def add_ratios(cells: list[dict], by_cell: dict[str, list[dict]], names: list[str], reference: str | None) -> None:
-    """Each arm over the reference; all comparisons of a metric are one family when there are blocks enough for verdicts."""
+    """Each arm over the reference; with blocks enough for verdicts all comparisons of a metric are one family."""
     for metric in names if reference else []:
         family: list[tuple[dict, str, list[float], list[float]]] = []
         for cell in cells:
@@ -167,7 +185,9 @@ def family_quantile(family: list[tuple[dict, str, list[float], list[float]]], bl
     """The max-|t| quantile over the comparisons with this many blocks; None while there are too few for verdicts."""
     if blocks < stats.VERDICT_BLOCKS:
         return None
-    return stats.max_t_quantile([stats.log_ratios(ours, theirs) for _, _, ours, theirs in family if len(ours) == blocks])
+    return stats.max_t_quantile(
+        [stats.log_ratios(ours, theirs) for _, _, ours, theirs in family if len(ours) == blocks]
+    )
 
 
 def ceiling(records: list[dict], experiment: dict) -> dict | None:
@@ -187,8 +207,17 @@ def rows(summary: dict) -> list[dict]:
                         ratio = found.get("ratios", {}).get(metric, {})
                         out.append(
                             {"experiment": name, "cell": cell["cell"], "x": cell["params"][experiment["x"]], "arm": arm}
-                            | {"metric": metric, "unit": summary["metrics"][metric]["unit"], **value, "above": value.get("above"), "limit": found["limit"]}
-                            | {f"ratio_{k}" if k != "ratio" else k: ratio.get(k) for k in ("ratio", "low", "high", "verdict")}
+                            | {
+                                "metric": metric,
+                                "unit": summary["metrics"][metric]["unit"],
+                                **value,
+                                "above": value.get("above"),
+                                "limit": found["limit"],
+                            }
+                            | {
+                                f"ratio_{k}" if k != "ratio" else k: ratio.get(k)
+                                for k in ("ratio", "low", "high", "verdict")
+                            }
                         )
     return out
 
@@ -197,7 +226,9 @@ def as_table(summary: dict, delimiter: str) -> str:
     """Long form as CSV or TSV: pandas, R and gnuplot read it in one line."""
     found = rows(summary)
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(found[0]) if found else ["experiment"], delimiter=delimiter, lineterminator="\n")
+    writer = csv.DictWriter(
+        text, fieldnames=list(found[0]) if found else ["experiment"], delimiter=delimiter, lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(found)
     return text.getvalue()

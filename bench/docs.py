@@ -21,8 +21,7 @@ from pathlib import Path
 from bench import derive, paths, records
 from bench.arms import sort_key
 from bench.errors import BenchError, UsageError
-from bench.table import number
-from bench.units import nearest
+from bench.units import nearest, number
 
 DOCUMENTS = ("README.md", "docs/*.md")
 MARK = re.compile(r"(<!-- begin:([a-z-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
@@ -58,14 +57,30 @@ HEADLINES = (
 def headline_table(summary: dict) -> str:
     """Every model's medians in one Markdown table, ratios to the reference beside the first."""
     columns = [c for c in HEADLINES if c.experiment in summary["experiments"]]
-    chosen = [c.choose([cell["params"][summary["experiments"][c.experiment]["x"]] for cell in summary["experiments"][c.experiment]["cells"]]) for c in columns]
-    heads = [c.heading.format(x=f"{x:,}", rate=summary["experiments"][c.experiment]["load"].get("rate", 0)) for c, x in zip(columns, chosen)]
-    arms = sorted({arm for e in summary["experiments"].values() for cell in e["cells"] for arm in [*cell["arms"], *cell["left_out"]]}, key=sort_key)
+    chosen = [c.choose(sizes(summary["experiments"][c.experiment])) for c in columns]
+    heads = [
+        c.heading.format(x=f"{x:,}", rate=summary["experiments"][c.experiment]["load"].get("rate", 0))
+        for c, x in zip(columns, chosen)
+    ]
+    arms = sorted(
+        {
+            arm
+            for e in summary["experiments"].values()
+            for cell in e["cells"]
+            for arm in [*cell["arms"], *cell["left_out"]]
+        },
+        key=sort_key,
+    )
     lines = ["| model | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(heads)]
     for arm in arms:
         values = [headline(summary["experiments"][c.experiment], c.metric, x, arm) for c, x in zip(columns, chosen)]
         lines.append(f"| `{arm}` | " + " | ".join(values) + " |")
     return "\n".join(lines) + "\n"
+
+
+def sizes(experiment: dict) -> list:
+    """The values on an experiment's axis."""
+    return [cell["params"][experiment["x"]] for cell in experiment["cells"]]
 
 
 def headline(experiment: dict, metric: str, x: object, arm: str) -> str:
@@ -88,9 +103,9 @@ def provenance(summary: dict) -> str:
     blocks = max(e["blocks"] for e in summary["experiments"].values())
     reference = next((e["reference"] for e in summary["experiments"].values() if e["reference"]), "the reference")
     return (
-        f"Run `{summary['run']}` ({summary['profile']}): {summary['measured']} samples, medians over {blocks} blocks, each sample a fresh server process; "
-        f"server and client on one CPU each. × is the paired ratio to `{reference}`; ° means that the server's CPU was not the limit, "
-        f"so no capacity is claimed. {summary['environment']}.\n"
+        f"Run `{summary['run']}` ({summary['profile']}): {summary['measured']} samples, medians over {blocks} blocks, "
+        "each sample a fresh server process; server and client on one CPU each. "
+        f"× is the paired ratio to `{reference}`; ° means that the server's CPU was not the limit, so no capacity is claimed. {summary['environment']}.\n"
     )
 
 
@@ -149,7 +164,10 @@ def take_sample(run: Path) -> None:
     plan = records.read_json(run / "plan.json")
     records.write_json(paths.SAMPLE_RUN / "plan.json", {"run": run.name, **plan})
     records.write_json(paths.SAMPLE_RUN / "env.json", records.read_json(run / "env.json"))
-    lines = [json.dumps(without_bins(record), ensure_ascii=False, separators=(",", ":")) for record in records.read_samples(run)]
+    lines = [
+        json.dumps(without_bins(record), ensure_ascii=False, separators=(",", ":"))
+        for record in records.read_samples(run)
+    ]
     (paths.SAMPLE_RUN / "samples.jsonl").write_text("\n".join(lines) + "\n")
 
 
@@ -164,7 +182,9 @@ def make(run: Path | None) -> list[Path]:
     if run:
         take_sample(run)
     if not (paths.SAMPLE_RUN / "plan.json").exists():
-        raise UsageError(f"no sample of records in {paths.shown(paths.SAMPLE_RUN)}; make a run the sample with: make docs RUN=NAME")
+        raise UsageError(
+            f"no sample of records in {paths.shown(paths.SAMPLE_RUN)}; make a run the sample with: make docs RUN=NAME"
+        )
     derive.write(paths.SAMPLE_RUN)
     summary = derive.derive(paths.SAMPLE_RUN)
     changed = []
@@ -179,7 +199,12 @@ def make(run: Path | None) -> list[Path]:
 
 def draw_figures() -> list[Path]:
     target = paths.ROOT / "docs" / "figures"
-    done = subprocess.run([sys.executable, "-m", "plots", "--svg", "--to", str(target), str(paths.SAMPLE_RUN)], cwd=paths.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "plots", "--svg", "--to", str(target), str(paths.SAMPLE_RUN)],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode != 0:
         raise BenchError(f"the figures could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
     return [Path(line) for line in done.stdout.splitlines()]

@@ -4,18 +4,13 @@ Each check is a small function from what it found to a finding, so that a test
 can hold any host before it.
 """
 
-import math
-import multiprocessing
 import os
 import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from scipy import special
-
-from bench import derive, env, metrics, records, stats
+from bench import env, hiccup, records, resolution, stats
 from bench.arms import model_names
 from bench.placement import Placement, place
 from bench.units import format_cpus
@@ -39,7 +34,9 @@ def descriptors(hard: int) -> Finding:
     if hard >= WANTED_FDS:
         return Finding("descriptors", GOOD, f"hard limit {hard}")
     mend = f"raise the hard limit: ulimit -Hn {WANTED_FDS} as root, or LimitNOFILE="
-    return Finding("descriptors", MIND, f"hard limit {hard}", f"cells with more than {hard - 64} connections are left out", mend)
+    return Finding(
+        "descriptors", MIND, f"hard limit {hard}", f"cells with more than {hard - 64} connections are left out", mend
+    )
 
 
 def ports(text: str | None) -> Finding:
@@ -47,25 +44,49 @@ def ports(text: str | None) -> Finding:
     count = high - low + 1 if text else 0
     if count > 20_000:
         return Finding("ports", GOOD, f"{count} ephemeral ports")
-    return Finding("ports", MIND, f"{count} ephemeral ports", "connects fail or wait when they run out", "sysctl net.ipv4.ip_local_port_range='10000 65000'")
+    return Finding(
+        "ports",
+        MIND,
+        f"{count} ephemeral ports",
+        "connects fail or wait when they run out",
+        "sysctl net.ipv4.ip_local_port_range='10000 65000'",
+    )
 
 
 def backlog(text: str | None) -> Finding:
     if text and int(text) >= 1024:
         return Finding("backlog", GOOD, f"net.core.somaxconn {text}")
-    return Finding("backlog", MIND, f"net.core.somaxconn {text}", "thousands of connects at once are dropped and retried after a second", "sysctl net.core.somaxconn=4096")
+    return Finding(
+        "backlog",
+        MIND,
+        f"net.core.somaxconn {text}",
+        "thousands of connects at once are dropped and retried after a second",
+        "sysctl net.core.somaxconn=4096",
+    )
 
 
 def governor(text: str | None) -> Finding:
     if text in (None, "performance"):
         return Finding("governor", GOOD, text or "not visible here (a virtual machine, mostly)")
-    return Finding("governor", MIND, text, "the clock changes with load, and with it the CPU time of a request", "cpupower frequency-set -g performance")
+    return Finding(
+        "governor",
+        MIND,
+        text,
+        "the clock changes with load, and with it the CPU time of a request",
+        "cpupower frequency-set -g performance",
+    )
 
 
 def placement(found: Placement) -> Finding:
     where = f"server on CPU {format_cpus(found.server)}, client on CPU {format_cpus(found.client)}"
     if found.shared:
-        return Finding("placement", BAD, where, found.shared, "use a host with two cores, or widen the allowed set (taskset, cpuset)")
+        return Finding(
+            "placement",
+            BAD,
+            where,
+            found.shared,
+            "use a host with two cores, or widen the allowed set (taskset, cpuset)",
+        )
     return Finding("placement", GOOD, where)
 
 
@@ -75,14 +96,26 @@ def parallel(alone: float, together: float) -> Finding:
     found = f"the server's CPU does {ratio:.0%} of its lone work while the client's is busy"
     if ratio >= 0.95:
         return Finding("parallel", GOOD, found)
-    return Finding("parallel", BAD if ratio < 0.8 else MIND, found, "the two CPUs share execution units or host time: figures depend on the client", "use other CPUs: --server-cpus, --client-cpus")
+    return Finding(
+        "parallel",
+        BAD if ratio < 0.8 else MIND,
+        found,
+        "the two CPUs share execution units or host time: figures depend on the client",
+        "use other CPUs: --server-cpus, --client-cpus",
+    )
 
 
 def stolen(share: float) -> Finding:
     found = f"{share:.1%} of the time went to other guests of this host"
     if share < 0.005:
         return Finding("steal", GOOD, found)
-    return Finding("steal", BAD if share > 0.05 else MIND, found, "windows lose time at random: intervals widen, tails lie", "wait, or use a host with CPUs of its own")
+    return Finding(
+        "steal",
+        BAD if share > 0.05 else MIND,
+        found,
+        "windows lose time at random: intervals widen, tails lie",
+        "wait, or use a host with CPUs of its own",
+    )
 
 
 def hiccups(gaps_us: list[float], seconds: float) -> Finding:
@@ -91,60 +124,66 @@ def hiccups(gaps_us: list[float], seconds: float) -> Finding:
     found = f"{len(gaps_us)} gaps over 100 µs in {seconds:.1f} s, the longest {worst:.0f} µs, {lost:.2%} of the time"
     if worst < 2000 and lost < 0.005:
         return Finding("hiccups", GOOD, found)
-    return Finding("hiccups", MIND, found, f"latency percentiles near {worst:.0f} µs are the host's, not the server's", "stop other programs; see steal")
+    return Finding(
+        "hiccups",
+        MIND,
+        found,
+        f"latency percentiles near {worst:.0f} µs are the host's, not the server's",
+        "stop other programs; see steal",
+    )
 
 
 def other_load(running: int, average: float) -> Finding:
     found = f"{running} other runnable threads, load average {average:.2f}"
     if running <= 1 and average < 0.3:
         return Finding("other load", GOOD, found)
-    return Finding("other load", MIND if average < 1 else BAD, found, "whatever else runs takes CPU from the server or the client", "stop it, or wait until the load average is below 0.3")
+    return Finding(
+        "other load",
+        MIND if average < 1 else BAD,
+        found,
+        "whatever else runs takes CPU from the server or the client",
+        "stop it, or wait until the load average is below 0.3",
+    )
 
 
 def io_uring(disabled: str | None) -> Finding:
     if disabled in (None, "0"):
         return Finding("io_uring", GOOD, "allowed by sysctl")
-    return Finding("io_uring", MIND, f"kernel.io_uring_disabled {disabled}", "io_uring is reported as unavailable", "sysctl kernel.io_uring_disabled=0")
+    return Finding(
+        "io_uring",
+        MIND,
+        f"kernel.io_uring_disabled {disabled}",
+        "io_uring is reported as unavailable",
+        "sysctl kernel.io_uring_disabled=0",
+    )
 
 
 def confinement(container: str | None, seccomp: str | None, quota: str | None) -> Finding:
-    found = f"container {container or 'none'}, seccomp {'filters' if seccomp == '2' else 'none'}, CPU quota {quota or 'none'}"
+    filters = "filters" if seccomp == "2" else "none"
+    found = f"container {container or 'none'}, seccomp {filters}, CPU quota {quota or 'none'}"
     if quota and not quota.startswith("max"):
-        return Finding("confinement", BAD, found, "a CPU quota stops every process of the group together, for tens of milliseconds", "run without a quota (docker run without --cpus)")
+        return Finding(
+            "confinement",
+            BAD,
+            found,
+            "a CPU quota stops every process of the group together, for tens of milliseconds",
+            "run without a quota (docker run without --cpus)",
+        )
     if seccomp == "2":
-        return Finding("confinement", MIND, found, "each system call pays for the filter, and some models may be refused", "docker run --security-opt seccomp=unconfined")
+        return Finding(
+            "confinement",
+            MIND,
+            found,
+            "each system call pays for the filter, and some models may be refused",
+            "docker run --security-opt seccomp=unconfined",
+        )
     return Finding("confinement", GOOD, found)
 
 
 def built(names: list[str]) -> Finding:
-    return Finding("servers", GOOD, f"{len(names)} built") if names else Finding("servers", BAD, "none built", "there is nothing to measure", "make")
-
-
-def detectable(spreads: list[float], blocks: int, power: float = 0.8) -> float:
-    """The smallest ratio above 1 that this many blocks would find in four of five runs, from the spread of log ratios.
-
-    (t_.975 + t_.8) s / sqrt K with K-1 degrees of freedom.
-    Source: J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 1988, section 2.4.
-    """
-    quantiles = special.stdtrit(blocks - 1, 0.975) + special.stdtrit(blocks - 1, power)
-    return math.exp(quantiles * float(np.median(spreads)) / math.sqrt(blocks)) - 1
-
-
-def spreads_of(run: Path) -> list[float]:
-    """Standard deviations of paired log ratios of CPU per request, one per cell and arm of a run."""
-    found = []
-    cells: dict[tuple[str, str], list[dict]] = {}
-    for record in records.read_samples(run):
-        if record["role"] == "arm":
-            cells.setdefault((record["experiment"], record["cell"]), []).append(record)
-    plan = records.read_json(run / "plan.json")
-    for (name, _), mine in cells.items():
-        reference = plan["experiments"][name]["arms"].get("reference")
-        for arm in {r["arm"] for r in mine} - {reference}:
-            pairs = list(derive.paired(mine, arm, reference, "server_cpu_us_per_req").values()) if reference else []
-            if len(pairs) >= 3:
-                found.append(float(stats.log_ratios([p[0] for p in pairs], [p[1] for p in pairs]).std(ddof=1)))
-    return found
+    if names:
+        return Finding("servers", GOOD, f"{len(names)} built")
+    return Finding("servers", BAD, "none built", "there is nothing to measure", "make")
 
 
 def effect(results: Path) -> Finding:
@@ -152,38 +191,15 @@ def effect(results: Path) -> Finding:
     here = env.collect()["fingerprint"]
     for run in reversed(records.runs(results)):
         if (run / "env.json").exists() and records.read_json(run / "env.json")["fingerprint"] == here:
-            spreads = spreads_of(run)
+            spreads = resolution.spreads_of(run)
             if len(spreads) >= 3:
-                quick, full = detectable(spreads, 3), detectable(spreads, stats.VERDICT_BLOCKS)
-                return Finding("resolution", GOOD, f"{metrics.METRICS['server_cpu_us_per_req'].label}: differences from {quick:.1%} in quick, {full:.1%} in full (from {run.name})")
+                quick, full = resolution.detectable(spreads, 3), resolution.detectable(spreads, stats.VERDICT_BLOCKS)
+                return Finding(
+                    "resolution",
+                    GOOD,
+                    f"server CPU per request: differences from {quick:.1%} in quick, {full:.1%} in full (from {run.name})",
+                )
     return Finding("resolution", MIND, "unknown: no run of this host yet", mend="make bench, then doctor again")
-
-
-def spin(cpu: int, seconds: float, queue) -> None:
-    """Work done and gaps seen by a process that does nothing but look at the clock."""
-    os.sched_setaffinity(0, {cpu})
-    rounds, gaps, clock = 0, [], time.perf_counter_ns
-    now = begun = clock()
-    end = begun + int(seconds * 1e9)
-    while now < end:
-        before, now = now, clock()
-        rounds += 1
-        if now - before > 100_000:
-            gaps.append((now - before) / 1e3)
-    queue.put((cpu, rounds / ((now - begun) / 1e9), gaps))
-
-
-def spun(cpus: list[int], seconds: float) -> dict[int, tuple[float, list[float]]]:
-    """Spins on these CPUs at once; CPU -> (rounds per second, gaps)."""
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    processes = [context.Process(target=spin, args=(cpu, seconds, queue), daemon=True) for cpu in cpus]
-    for process in processes:
-        process.start()
-    found = dict((cpu, (rounds, gaps)) for cpu, rounds, gaps in (queue.get(timeout=seconds + 30) for _ in processes))
-    for process in processes:
-        process.join()
-    return found
 
 
 def examine(results: Path, seconds: float = 1.0) -> list[Finding]:
@@ -192,14 +208,14 @@ def examine(results: Path, seconds: float = 1.0) -> list[Finding]:
     loads = (env.read("/proc/loadavg") or "0 0 0 1/1 0").split()
     steal_before, begun = env.steal(), time.monotonic()
     server, client = where.server[0], where.client[0]
-    alone = spun([server], seconds)[server]
-    both = spun([server, client], seconds) if server != client else {server: (alone[0] / 2, [])}
+    alone = hiccup.spun([server], seconds)[0]
+    together = hiccup.spun([server, client], seconds)[0]
     ticks = ((env.steal() or 0) - (steal_before or 0)) / os.sysconf("SC_CLK_TCK")
     about = env.virtual()
     return [
         built(model_names()),
         placement(where),
-        parallel(alone[0], both[server][0]),
+        parallel(alone[0], together[0]),
         stolen(ticks / (time.monotonic() - begun) / (os.cpu_count() or 1)),
         hiccups(alone[1], seconds),
         other_load(int(loads[3].split("/")[0]) - 1, float(loads[0])),

@@ -82,7 +82,8 @@ def cpu() -> dict:
 # sometimes secrets, and records are meant to be passed on.
 TELLING = re.compile(
     r"^(mitigations|nosmt|maxcpus|isolcpus|nohz|nohz_full|rcu_nocbs|rcupdate|idle|processor|intel_|amd_|cpuidle|cpufreq"
-    r"|transparent_hugepage|preempt|threadirqs|clocksource|tsc|hpet|audit|selinux|apparmor|psi|irqaffinity|skew_tick|noht|pti|spectre|nopti|numa)"
+    r"|transparent_hugepage|preempt|threadirqs|clocksource|tsc|hpet|audit|selinux|apparmor|psi|irqaffinity"
+    r"|skew_tick|noht|pti|spectre|nopti|numa)"
 )
 
 
@@ -118,12 +119,23 @@ def virtual() -> dict:
 
 
 def limits() -> dict:
-    names = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC, "memlock": resource.RLIMIT_MEMLOCK, "stack": resource.RLIMIT_STACK}
-    return {name: [None if v == resource.RLIM_INFINITY else v for v in resource.getrlimit(which)] for name, which in names.items()}
+    names = {
+        "nofile": resource.RLIMIT_NOFILE,
+        "nproc": resource.RLIMIT_NPROC,
+        "memlock": resource.RLIMIT_MEMLOCK,
+        "stack": resource.RLIMIT_STACK,
+    }
+    return {
+        name: [None if v == resource.RLIM_INFINITY else v for v in resource.getrlimit(which)]
+        for name, which in names.items()
+    }
 
 
 def sysctls() -> dict:
-    return {name: " ".join(value.split()) if (value := read("/proc/sys/" + name.replace(".", "/"))) is not None else None for name in SYSCTLS}
+    return {
+        name: " ".join(value.split()) if (value := read("/proc/sys/" + name.replace(".", "/"))) is not None else None
+        for name in SYSCTLS
+    }
 
 
 def libraries() -> dict:
@@ -151,7 +163,11 @@ def compiler() -> dict:
 def git() -> dict:
     revision = run("git", "rev-parse", "HEAD")
     status = run("git", "status", "--porcelain", "--untracked-files=no") if revision else None
-    return {"revision": revision, "dirty": bool(status) if status is not None else None, "describe": run("git", "describe", "--always", "--dirty", "--tags")}
+    return {
+        "revision": revision,
+        "dirty": bool(status) if status is not None else None,
+        "describe": run("git", "describe", "--always", "--dirty", "--tags"),
+    }
 
 
 def memory_mib() -> int | None:
@@ -161,7 +177,12 @@ def memory_mib() -> int | None:
 
 def moment() -> dict:
     """What may change from minute to minute; outside the fingerprint."""
-    return {"load_average": read("/proc/loadavg"), "pressure_cpu": read("/proc/pressure/cpu"), "uptime": read("/proc/uptime"), "steal": steal()}
+    return {
+        "load_average": read("/proc/loadavg"),
+        "pressure_cpu": read("/proc/pressure/cpu"),
+        "uptime": read("/proc/uptime"),
+        "steal": steal(),
+    }
 
 
 def steal() -> int | None:
@@ -199,7 +220,9 @@ def footer(found: dict) -> str:
     where = found["virtual"]["hypervisor"] or ("virtual machine" if found["virtual"]["hypervisor_flag"] else None)
     built_by = found["compiler"]["version"] or ""
     parts = [
-        f"{found['cpu']['model']}, {len(found['cpu']['cores'])} cores" + (f" ({where})" if where and where != "none" else ""),
+        f"{found['cpu']['model']}, {len(found['cpu']['cores'])} cores" + (
+            f" ({where})" if where and where != "none" else ""
+        ),
         f"Linux {found['kernel']['release']}",
         " ".join(filter(None, (found["compiler"]["command"], field(built_by, r"(\d+\.\d+\.\d+)")))),
         f"muxbench {found['git']['describe'] or 'unversioned'}",

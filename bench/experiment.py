@@ -83,7 +83,8 @@ def check(data: dict, name: str) -> None:
     for key, profile in data["profiles"].items():
         check_grid(data, profile, f"{name}: profiles.{key}.grid")
         if data["x"] not in profile["grid"]:
-            raise UsageError(f"{name}: x: expected an option of profiles.{key}.grid ({', '.join(profile['grid'])}), got {data['x']!r}")
+            options = ", ".join(profile["grid"])
+            raise UsageError(f"{name}: x: expected an option of profiles.{key}.grid ({options}), got {data['x']!r}")
         options = {**data["load"], **profile.get("load", {}), **profile["grid"]}
         for needed in ("protocol", "connections") + (("rate",) if options.get("mode") == "open" else ()):
             if needed not in options:

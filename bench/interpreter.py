@@ -42,7 +42,9 @@ def can_run(python):
         "sys.exit(sys.version_info < %r or any(f(n) is None for n in %r))" % (OLDEST, NEEDED)
     )
     try:
-        return subprocess.call([python, "-c", probe], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20) == 0
+        return subprocess.call(
+            [python, "-c", probe], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20
+        ) == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 

@@ -13,7 +13,9 @@ KINDS = ("models", "contenders", "experiments", "metrics", "runs")
 
 
 def table(kind: str, results: Path) -> Table:
-    columns, rows = {"models": models, "contenders": contender_rows, "experiments": experiments, "metrics": metric_rows}.get(kind, lambda: runs(results))()
+    columns, rows = {
+        "models": models, "contenders": contender_rows, "experiments": experiments, "metrics": metric_rows
+    }.get(kind, lambda: runs(results))()
     out = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         out.add_column(column, overflow="fold")
@@ -27,7 +29,9 @@ def models() -> tuple[list[str], list[list[str]]]:
 
 
 def contender_rows() -> tuple[list[str], list[list[str]]]:
-    return ["contender", "protocols", "clients at once", "how it waits"], arm_rows(list(map(contenders.load, contenders.files())))
+    return [
+        "contender", "protocols", "clients at once", "how it waits"
+    ], arm_rows(list(map(contenders.load, contenders.files())))
 
 
 def arm_rows(found: list[arms.Arm]) -> list[list[str]]:

@@ -77,16 +77,22 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
 def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sample: Sample, bed: Bed) -> None:
     """Ready, load, stop; fills the record as it goes."""
     begun = time.monotonic_ns()
-    target = wait_ready(server, bed.stop) if port is None else serve.wait_listening(server, port, arm.contender.get("ready_line"), bed.stop)
+    target = wait_ready(server, bed.stop) if port is None else serve.wait_listening(
+        server, port, arm.contender.get("ready_line"), bed.stop
+    )
     pids = serve.group_of(server.pid)
-    record["server"] |= {"pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)}
+    record["server"] |= {
+        "pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)
+    }
     argv = loadgen_argv(sample, target, pids, bed)
     record["loadgen"] = {"argv": argv}
     before = telemetry.snapshot()
     loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
     try:
         record["load"] = drive(loadgen, server, sample, bed.stop)
-        record["server"] |= {"rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")}
+        record["server"] |= {
+            "rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")
+        }
     finally:
         loadgen.close()
     record["telemetry"] = telemetry.between(before, telemetry.snapshot())
@@ -112,7 +118,9 @@ def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.St
         if not isinstance(told, dict):
             raise ValueError("not an object")
     except ValueError as error:
-        raise Failed(f"the load generator {how_ended(loadgen.status)} without JSON ({error}): {loadgen.last_words()}") from None
+        raise Failed(
+            f"the load generator {how_ended(loadgen.status)} without JSON ({error}): {loadgen.last_words()}"
+        ) from None
     if loadgen.status not in (0, 3):
         reasons = "; ".join(map(str, told.get("reasons", []))) or loadgen.last_words()
         raise Failed(f"the load generator {how_ended(loadgen.status)}: {reasons}")

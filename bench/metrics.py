@@ -30,12 +30,12 @@ def dig(record: dict, *keys: str):
 
 
 def requests(record: dict) -> int | None:
-    """Good replies that arrived inside the measured window, whenever they were due: what the CPU of the window was spent on."""
+    """Good replies that arrived inside the window, whenever they were due: what its CPU was spent on."""
     return dig(record, "load", "counts", "completed") or None
 
 
 def server_cpu_ns(record: dict) -> float | None:
-    """The server's process clocks over exactly the measured window, read by the load generator; None if one is missing."""
+    """The server's process clocks over the window, read by the load generator; None if one is missing."""
     pids = dig(record, "server", "pids") or []
     clocks = {watched.get("pid"): watched.get("cpu_ns") for watched in dig(record, "load", "watch") or []}
     used = [clocks.get(pid) for pid in pids]
@@ -49,14 +49,16 @@ def busy_ns(record: dict, side: str) -> float | None:
     """
     window = sampled_ns(record)
     cpus = set(dig(record, "placement", side) or [])
-    seen = [c for c in dig(record, "load", "host", "cpus") or [] if c.get("cpu") in cpus and c.get("idle_ns") is not None]
+    seen = [
+        c for c in dig(record, "load", "host", "cpus") or [] if c.get("cpu") in cpus and c.get("idle_ns") is not None
+    ]
     if not window or not cpus or len(seen) != len(cpus):
         return None
     return sum(max(0, window - c["idle_ns"]) for c in seen)
 
 
 def per_request_us(nanoseconds: float | None, record: dict) -> float | None:
-    """CPU time for each reply of the window; the clocks are read a little before or after its edges, which is scaled away."""
+    """CPU time per reply of the window; that the clocks are read a little off its edges is scaled away."""
     count, window, sampled = requests(record), dig(record, "load", "window_ns"), sampled_ns(record)
     if nanoseconds is None or not count or not window or not sampled:
         return None
@@ -121,7 +123,7 @@ def client_ceiling_rps(record: dict) -> float | None:
 
 
 def rss_per_connection(record: dict) -> float | None:
-    """Peak resident memory over that of the fresh server, for each connection, in KiB; None for fewer than 100, which drown in its noise."""
+    """Peak resident memory over the fresh server's, in KiB per connection; None below 100, which drown in noise."""
     peak, fresh = dig(record, "server", "peak_rss_kib"), dig(record, "server", "rss_fresh_kib")
     connections = (dig(record, "options", "connections") or 0) + (dig(record, "options", "idle") or 0)
     return None if peak is None or fresh is None or connections < 100 else max(0, peak - fresh) / connections
@@ -134,8 +136,16 @@ def throughput(record: dict) -> float | None:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("server_cpu_us_per_req", "server CPU per request", "µs", "lower", lambda r: per_request_us(server_cpu_ns(r), r)),
-        Metric("host_cpu_us_per_req", "host CPU per request", "µs", "lower", lambda r: per_request_us(busy_ns(r, "server"), r)),
+        Metric(
+            "server_cpu_us_per_req", "server CPU per request", "µs", "lower", lambda r: per_request_us(
+                server_cpu_ns(r), r
+            )
+        ),
+        Metric(
+            "host_cpu_us_per_req", "host CPU per request", "µs", "lower", lambda r: per_request_us(
+                busy_ns(r, "server"), r
+            )
+        ),
         Metric("throughput_rps", "throughput", "requests/s", "higher", throughput),
         Metric("p50_us", "latency, median", "µs", "lower", lambda r: latency_us(r, "p50")),
         Metric("p99_us", "latency, 99th percentile", "µs", "lower", lambda r: latency_us(r, "p99")),

@@ -60,7 +60,9 @@ def place(
         rest = [core for core in found if not set(core) & set(server_cpus)]
         client_cpus = rest[-1][:1] if rest else client_cpus
     apart = [cpu for cpu in usable if cpu not in server_cpus]
-    return Placement(tuple(server_cpus), tuple(client_cpus), tuple(apart or usable), why_shared(server_cpus, client_cpus, siblings))
+    return Placement(
+        tuple(server_cpus), tuple(client_cpus), tuple(apart or usable), why_shared(server_cpus, client_cpus, siblings)
+    )
 
 
 def chosen(text: str | None, usable: list[int], option: str) -> tuple[int, ...]:

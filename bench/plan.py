@@ -61,7 +61,9 @@ def expected_s(sample: Sample) -> float:
 
 
 def sample_of(experiment: Experiment, key: str, options: dict, block: int, arm: str, role: str) -> Sample:
-    return Sample(f"{experiment.name}/{key}/{block}/{arm}", experiment.name, key, block, arm, role, options, experiment.server)
+    return Sample(
+        f"{experiment.name}/{key}/{block}/{arm}", experiment.name, key, block, arm, role, options, experiment.server
+    )
 
 
 def make(
@@ -82,7 +84,9 @@ def make(
             options = experiment.load_of(profile, cell)
             reasons = {arm.name: why_unfit(arm, options, fd_limit) for arm in arms[experiment.name]}
             left_out += [
-                {"experiment": experiment.name, "cell": cell_key(cell), "arm": name, "why": why} for name, why in reasons.items() if why
+                {
+                    "experiment": experiment.name, "cell": cell_key(cell), "arm": name, "why": why
+                } for name, why in reasons.items() if why
             ]
             fit = [arm for arm in arms[experiment.name] if not reasons[arm.name]]
             if fit:
@@ -92,7 +96,9 @@ def make(
     for block in range(max(rounds.values(), default=0)):
         due = [one_block(e, profile, cell, fit, block, chance) for e, cell, fit in cells if block < rounds[e.name]]
         due += [
-            [ceiling_sample(e, profile, ceiling_arms[e.name], block)] for e in experiments if e.name in ceiling_arms and block < rounds[e.name]
+            [
+                ceiling_sample(e, profile, ceiling_arms[e.name], block)
+            ] for e in experiments if e.name in ceiling_arms and block < rounds[e.name]
         ]
         chance.shuffle(due)
         samples += [sample for one in due for sample in one]
@@ -101,7 +107,9 @@ def make(
     return Plan(profile, seed, {e.name: asdict(e) for e in experiments}, all_arms, samples, left_out)
 
 
-def one_block(experiment: Experiment, profile: str, cell: dict, fit: list[Arm], block: int, chance: random.Random) -> list[Sample]:
+def one_block(
+    experiment: Experiment, profile: str, cell: dict, fit: list[Arm], block: int, chance: random.Random
+) -> list[Sample]:
     """One cell, all its arms back to back in fresh random order."""
     order = chance.sample(fit, len(fit))
     options = experiment.load_of(profile, cell)

@@ -1,4 +1,4 @@
-"""Before the first sample: what is asked for becomes a checked, written plan; or one clear line says what is missing."""
+"""Before the first sample: what is asked for becomes a checked, written plan, or one line says what is missing."""
 
 import argparse
 import json
@@ -18,6 +18,7 @@ from bench.plan import Plan
 from bench.units import format_cpus, format_seconds, nearest
 
 PROFILES = ("quick", "full")
+BUSY = 0.7  # a load average from which on a run is warned of; a build right before leaves about this much
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def from_options(options: argparse.Namespace) -> Ready:
     return of_experiments(experiments, profile, label, options, lambda e: arms_of(e, options.models))
 
 
-def of_experiments(experiments: list[Experiment], profile: str, label: str, options: argparse.Namespace, arms_for: Callable) -> Ready:
+def of_experiments(
+    experiments: list[Experiment], profile: str, label: str, options: argparse.Namespace, arms_for: Callable
+) -> Ready:
     placement = place(server=options.server_cpus, client=options.client_cpus)
     made = plan.make(
         experiments,
@@ -86,7 +89,9 @@ def arms_of(e: Experiment, only: str | None) -> list[arms.Arm]:
     if only:
         found = [contenders.find(name.strip()) for name in only.split(",") if name.strip()]
     else:
-        found = arms.models(e.arms.get("models", "all")) + [contenders.find(name) for name in e.arms.get("contenders", [])]
+        found = arms.models(e.arms.get("models", "all")) + [
+            contenders.find(name) for name in e.arms.get("contenders", [])
+        ]
     if e.reference and e.reference not in [arm.name for arm in found]:
         found += arms.models([e.reference])  # without it nothing could be compared
     return found
@@ -101,7 +106,10 @@ def tools() -> dict[str, dict]:
     loadgen = paths.build_dir() / "loadgen"
     if not os.access(loadgen, os.X_OK):
         raise BenchError(f"{paths.shown(loadgen)} is missing; run: make")
-    return {"loadgen": {"path": paths.from_root(loadgen), "sha256": arms.file_hash(loadgen)}, "calibrate": {"loops_per_us": calibrate()}}
+    return {
+        "loadgen": {"path": paths.from_root(loadgen), "sha256": arms.file_hash(loadgen)},
+        "calibrate": {"loops_per_us": calibrate()},
+    }
 
 
 def calibrate() -> int | None:
@@ -112,7 +120,9 @@ def calibrate() -> int | None:
     except FileNotFoundError:
         return None
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-        raise BenchError(f"{paths.shown(paths.build_dir() / 'calibrate')} does not say how fast this host is: {error}") from None
+        raise BenchError(
+            f"{paths.shown(paths.build_dir() / 'calibrate')} does not say how fast this host is: {error}"
+        ) from None
 
 
 def announce(ready: Ready, folder: Path | None = None) -> str:
@@ -121,14 +131,20 @@ def announce(ready: Ready, folder: Path | None = None) -> str:
     due = ready.plan.samples[done:]
     where = f"server on CPU {format_cpus(ready.placement.server)}, client on CPU {format_cpus(ready.placement.client)}"
     lines = [
-        f"{', '.join(ready.plan.experiments)} ({ready.plan.profile}): {len(due)} samples, about {format_seconds(sum(map(plan.expected_s, due)))}; {where}"
+        f"{', '.join(ready.plan.experiments)} ({ready.plan.profile}): {len(due)} samples, about {duration(due)}; {where}"
     ]
     if ready.placement.shared:
         lines.append(f"mind: {ready.placement.shared}")
+    if os.getloadavg()[0] > BUSY:
+        lines.append(f"mind: other programs use this host (load average {os.getloadavg()[0]:.1f}); figures will be disturbed")
     for name in ready.plan.experiments if len(ready.plan.experiments) > 1 else ():
         samples = [s for s in due if s.experiment == name]
-        lines.append(f"  {name}: {len(samples)} samples, {format_seconds(sum(map(plan.expected_s, samples)))}")
+        lines.append(f"  {name}: {len(samples)} samples, {duration(samples)}")
     return "\n".join(lines)
+
+
+def duration(samples: list[plan.Sample]) -> str:
+    return format_seconds(sum(map(plan.expected_s, samples)))
 
 
 def lay_down(ready: Ready, results: Path) -> Path:
@@ -158,11 +174,16 @@ def take_up(folder: Path, options: argparse.Namespace) -> Ready:
     ]:
         path = paths.ROOT / what["path"]
         if not path.exists() or arms.file_hash(path) != what["sha256"]:
-            raise BenchError(f"{what['name']} ({what['path']}) is not what {folder.name} was planned with; rebuild that revision, or start a new run")
+            raise BenchError(
+                f"{what['name']} ({what['path']}) is not what {folder.name} was planned with; "
+                "rebuild that revision, or start a new run"
+            )
     if (folder / "env.json").exists():
         then, now = records.read_json(folder / "env.json")["fingerprint"], env.collect()["fingerprint"]
         if then != now:
-            raise BenchError(f"{folder.name} was begun on another host or setting (fingerprint {then}, here {now}); start a new run")
+            raise BenchError(
+                f"{folder.name} was begun on another host or setting (fingerprint {then}, here {now}); start a new run"
+            )
     else:  # killed between the two files
         records.write_json(folder / "env.json", env.collect())
     return Ready(found, place(server=options.server_cpus, client=options.client_cpus), folder.name)

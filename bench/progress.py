@@ -60,7 +60,8 @@ class Lines(Progress):
 
     def end(self, record: dict) -> None:
         super().end(record)
-        self.write(f"[{self.done:>{len(str(self.total))}}/{self.total}] {outcome(record)}  ({format_seconds(self.remaining_s)} left)\n")
+        count = f"{self.done:>{len(str(self.total))}}/{self.total}"
+        self.write(f"[{count}] {outcome(record)}  ({format_seconds(self.remaining_s)} left)\n")
         sys.stdout.flush()
 
 
@@ -105,7 +106,9 @@ def outcome(record: dict) -> str:
     if record["status"] != "ok":
         words = f" | last words: {record['last_words'].splitlines()[-1]}" if record["last_words"] else ""
         return f"{where}  {record['status'].upper()}: {record['why']}{words}"
-    cpu, rate, p99 = (metrics.METRICS[name].read(record) for name in ("server_cpu_us_per_req", "throughput_rps", "p99_us"))
+    cpu, rate, p99 = (
+        metrics.METRICS[name].read(record) for name in ("server_cpu_us_per_req", "throughput_rps", "p99_us")
+    )
     said = [f"{cpu:.4g} µs CPU per request"] if cpu is not None else []
     said += [f"{rate:.0f} requests/s"] if rate is not None else []
     said += [f"p99 {p99:.4g} µs" if math.isfinite(p99) else "p99 beyond measure"] if p99 is not None else []

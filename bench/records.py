@@ -30,7 +30,9 @@ def create(results: Path, label: str) -> Path:
             if not results.is_dir():
                 raise UsageError(f"{paths.shown(results)} is not a folder; name another with --results DIR") from None
         except OSError as error:
-            raise UsageError(f"{paths.shown(results)}: cannot write results there: {error.strerror}; name another folder with --results DIR") from None
+            raise UsageError(
+                f"{paths.shown(results)}: cannot write results there: {error.strerror}; name another with --results DIR"
+            ) from None
     raise BenchError(f"{paths.shown(results)}: a hundred runs in one second")
 
 
@@ -64,7 +66,8 @@ def read_json(path: Path) -> dict:
 
 def check_schema(found: int, path: Path) -> None:
     if found > SCHEMA:
-        raise UsageError(f"{paths.shown(path)} was written by a newer muxbench (schema {found}, this one reads up to {SCHEMA}); update muxbench")
+        newer = f"schema {found}, this one reads up to {SCHEMA}"
+        raise UsageError(f"{paths.shown(path)} was written by a newer muxbench ({newer}); update muxbench")
 
 
 def read_samples(folder: Path) -> list[dict]:
@@ -78,7 +81,9 @@ def read_samples(folder: Path) -> list[dict]:
         try:
             records.append(json.loads(line))
         except ValueError as error:
-            raise BenchError(f"{paths.shown(path)}:{number}: not JSON ({error}); the file was changed after it was written") from None
+            raise BenchError(
+                f"{paths.shown(path)}:{number}: not JSON ({error}); the file was changed after it was written"
+            ) from None
     for record in records:
         check_schema(record["schema"], path)
     return records
@@ -120,7 +125,11 @@ def runs(results: Path) -> list[Path]:
     """The runs in a results folder, oldest first."""
     if not results.is_dir():
         return []
-    return sorted((p for p in results.iterdir() if (p / "plan.json").is_file()), key=lambda p: (p / "plan.json").stat().st_mtime_ns)
+    return sorted(
+        (
+            p for p in results.iterdir() if (p / "plan.json").is_file()
+        ), key=lambda p: (p / "plan.json").stat().st_mtime_ns
+    )
 
 
 def find(results: Path, name: str | None) -> Path:

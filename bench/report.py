@@ -10,23 +10,25 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import derive, metrics, paths, progress, records, runner, table, terminal_plot
+from bench import derive, metrics, notes, paths, progress, records, runner, table, terminal_plot
 from bench.doctor import Finding
 from bench.errors import BenchError, UsageError
 from bench.measure import Bed
 from bench.prepare import Ready
-from bench.units import nearest
+from bench.units import nearest, number
 
 
 def run_and_show(ready: Ready, folder: Path, options: argparse.Namespace, console: Console, begun: float) -> int:
     """Carries the plan out and shows the result; the exit code says whether every sample was good."""
     tools = ready.plan.tools
-    bed = Bed(tools["loadgen"]["path"], ready.placement, loops_per_us=tools["calibrate"]["loops_per_us"], seed=ready.plan.seed)
+    bed = Bed(
+        tools["loadgen"]["path"], ready.placement, loops_per_us=tools["calibrate"]["loops_per_us"], seed=ready.plan.seed
+    )
     runner.carry_out(ready.plan, folder, bed, progress.choose(console))
     summary = show(folder, console, derive.write(folder))
     if not options.no_figures:
         draw(folder, console)
-    console.print(f"{table.closing(summary, time.monotonic() - begun)}; records: {paths.shown(folder)}")
+    console.print(f"{notes.closing(summary, time.monotonic() - begun)}; records: {paths.shown(folder)}")
     return exit_code(summary)
 
 
@@ -52,11 +54,12 @@ def show(folder: Path, console: Console, summary: dict | None = None) -> dict:
 
 
 def draw(folder: Path, console: Console) -> None:
-    """Figures by plots/, in a process of its own: it reads derived data only, and matplotlib stays out of the runner."""
+    """Figures by plots/, in a process of its own that reads derived data only."""
     done = subprocess.run([sys.executable, "-m", "plots", str(folder)], cwd=paths.ROOT, capture_output=True, text=True)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BenchError(f"the figures could not be drawn ({last}); the records are whole. Try again with: python3 -m bench derive {paths.shown(folder)}")
+        again = f"python3 -m bench derive {paths.shown(folder)}"
+        raise BenchError(f"the figures could not be drawn ({last}); the records are whole. Try again with: {again}")
     for line in done.stdout.splitlines():
         console.print(f"figure: {paths.shown(Path(line))}")
 
@@ -79,25 +82,37 @@ def show_cell(folder: Path, cell: str, console: Console) -> None:
         raise UsageError(f"no cell {cell!r} in {folder.name}{nearest(cell, names)}")
     mine = [r for r in found if f"{r['experiment']}/{r['cell']}" == cell]
     shown = [m for m in metrics.METRICS.values() if any(m.read(r) is not None for r in mine)]
-    out = Table(title=f"{cell}, {len(mine)} samples in the order measured", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    out = Table(
+        title=f"{cell}, {len(mine)} samples in the order measured",
+        title_justify="left",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     out.add_column("id", no_wrap=True)
     out.add_column("status")
     for metric in shown:
         out.add_column(f"{metric.name}\n[{metric.unit}]".replace("[", "\\["), justify="right")
     for record in mine:
         values = [metric.read(record) for metric in shown]
-        out.add_row(record["id"], record["status"], *("" if v is None else table.number(v) for v in values))
+        out.add_row(record["id"], record["status"], *("" if v is None else number(v) for v in values))
     console.print(out)
     for record in mine:
         if record["why"]:
-            console.print(f"{record['id']}: {record['why']}" + (f"\n  last words: {record['last_words']}" if record["last_words"] else ""), markup=False)
+            console.print(
+                f"{record['id']}: {record['why']}" + (
+                    f"\n  last words: {record['last_words']}" if record["last_words"] else ""
+                ),
+                markup=False,
+            )
 
 
 def show_findings(findings: list[Finding], console: Console) -> None:
     """The doctor's findings, what each does to a result, and how to mend it."""
     styles = {"good": "green", "mind": "yellow", "bad": "bold red"}
     for finding in findings:
-        console.print(Text.assemble((f"{finding.level:<5}", styles[finding.level]), (f"{finding.what:<13}", "bold"), finding.found))
+        level, what = (f"{finding.level:<5}", styles[finding.level]), (f"{finding.what:<13}", "bold")
+        console.print(Text.assemble(level, what, finding.found))
         for lead, words in (("so: ", finding.effect), ("mend: ", finding.mend)):
             if words:
                 console.print(Text(f"{'':18}{lead}{words}", style="dim"))

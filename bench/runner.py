@@ -89,11 +89,15 @@ def alone(together: bool) -> Iterator[bool]:
     lock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with lock:
         try:
-            lock.bind("\0" + os.environ.get("MUXBENCH_LOCK", "muxbench"))  # the variable is for tests, which run side by side
+            lock.bind(
+                "\0" + os.environ.get("MUXBENCH_LOCK", "muxbench")
+            )  # the variable is for tests, which run side by side
             held = True
         except OSError:
             held = False
         if not held and not together:
-            raise BenchError("another bench runs on this host, and two would disturb each other; wait for it, or add --together")
+            raise BenchError(
+                "another bench runs on this host, and two would disturb each other; wait for it, or add --together"
+            )
         yield held
 

@@ -66,7 +66,9 @@ def judge(blocks: Mapping[int, Mapping[float, float]], enough: int = 12) -> Line
     growth, growth_low, growth_high = interval(lines[:, 1] * largest / lines[:, 0])
     curved = is_curved(sizes, whole)
     words = verdict(c1_low, growth_low, growth_high, curved) if len(whole) >= enough else "none"
-    return Line(float(lines[:, 0].mean()), c1, c1_low, c1_high, growth, growth_low, growth_high, curved, len(whole), words)
+    return Line(
+        float(lines[:, 0].mean()), c1, c1_low, c1_high, growth, growth_low, growth_high, curved, len(whole), words
+    )
 
 
 def is_curved(sizes: Sequence[float], blocks: Sequence[Mapping[float, float]]) -> bool:

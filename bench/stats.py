@@ -61,7 +61,8 @@ def t_interval(logs: Sequence[float], level: float = 0.95, quantile: float | Non
     Student's one-sample interval on log ratios; `quantile` replaces t where a
     family is judged together (max_t_quantile below).
     Source: G. Casella, R. L. Berger, Statistical Inference, 2nd ed., 2002, section 9.2.1;
-    for ratios of performance: G. E. P. Box, W. G. Hunter, J. S. Hunter, Statistics for Experimenters, 2nd ed., 2005, section 3.2.
+    for paired comparisons: G. E. P. Box, W. G. Hunter, J. S. Hunter, Statistics for Experimenters, 2nd ed., 2005,
+    section 3.2.
     """
     x = np.asarray(logs, dtype=float)
     mean = float(x.mean())

@@ -4,8 +4,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench import notes
 from bench.arms import sort_key
-from bench.units import format_seconds
+from bench.units import number
 
 MARKS = {  # verdict -> sign, style
     "leans ahead": ("▲", "green"),
@@ -16,18 +17,6 @@ MARKS = {  # verdict -> sign, style
     "unresolved": ("?", "dim"),
     "level": ("", ""),
 }
-GROWTH_NOTE = "cost = c0 + c1 × N, fitted in each block; O(1) up to 0.3 in the last column, O(N) from 3; verdicts from 12 blocks on"
-LEGENDS = {
-    "quick": "▲ leans ahead, ▼ leans behind: every block on that side and more than 3 % on average; a hint, no verdict",
-    "full": "▲▲ ahead, ▼▼ behind, = tie (whole interval within 3 %), ? unresolved; 95 % for all comparisons of this table together",
-}
-
-
-def number(value: float) -> str:
-    """Three significant digits, with a k for thousands: 5.42, 118, 79.8k; whole numbers that were chosen stay as written."""
-    if value >= (1_000_000 if isinstance(value, int) else 10_000):
-        return f"{value / 1000:.3g}k" if value < 1_000_000 else f"{value / 1e6:.3g}M"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tuple[Text, Text]:
@@ -51,7 +40,9 @@ def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tup
 
 def why_empty(found: dict | None) -> str:
     """One word for a cell without a value: the worst thing that happened to its samples."""
-    return next((status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), "no value")
+    return next(
+        (status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), "no value"
+    )
 
 
 def blank_table(first: str, columns: list[str]) -> Table:
@@ -70,7 +61,9 @@ def all_arms(experiment: dict) -> list[str]:
 
 def of_metric(experiment: dict, metric: str) -> Table:
     """One metric: an arm per row, a cell per column."""
-    table = blank_table(f"{experiment['x']} →", [number(cell["params"][experiment["x"]]) for cell in experiment["cells"]])
+    table = blank_table(
+        f"{experiment['x']} →", [number(cell["params"][experiment["x"]]) for cell in experiment["cells"]]
+    )
     for arm in all_arms(experiment):
         texts = [cell_texts(c["arms"].get(arm), c["left_out"].get(arm), metric) for c in experiment["cells"]]
         table.add_row(arm, *(text for pair in texts for text in pair))
@@ -80,9 +73,19 @@ def of_metric(experiment: dict, metric: str) -> Table:
 def of_cell(summary: dict, experiment: dict) -> Table:
     """An experiment of one cell: an arm per row, a metric per column."""
     cell = experiment["cells"][0]
-    table = blank_table("model", [f"{metric.removesuffix('_us').removesuffix('_rps')} [{summary['metrics'][metric]['unit']}]".replace("[", "\\[") for metric in experiment["metrics"]])
+    table = blank_table(
+        "model",
+        [
+            f"{metric.removesuffix('_us').removesuffix('_rps')} [{summary['metrics'][metric]['unit']}]".replace(
+                "[", "\\["
+            )
+            for metric in experiment["metrics"]
+        ],
+    )
     for arm in all_arms(experiment):
-        texts = [cell_texts(cell["arms"].get(arm), cell["left_out"].get(arm), metric) for metric in experiment["metrics"]]
+        texts = [
+            cell_texts(cell["arms"].get(arm), cell["left_out"].get(arm), metric) for metric in experiment["metrics"]
+        ]
         table.add_row(arm, *(text for pair in texts for text in pair))
     return table
 
@@ -90,7 +93,14 @@ def of_cell(summary: dict, experiment: dict) -> Table:
 def of_growth(experiment: dict, unit: str) -> Table:
     """The fitted line of each arm, and what it amounts to."""
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for heading in ("model", f"c0 ({unit})", f"c1 ({unit} per 1,000)", "95 % interval of c1", f"c1 × {max(c['params'][experiment['x']] for c in experiment['cells'])} / c0", "verdict"):
+    for heading in (
+        "model",
+        f"c0 ({unit})",
+        f"c1 ({unit} per 1,000)",
+        "95 % interval of c1",
+        f"c1 × {max(c['params'][experiment['x']] for c in experiment['cells'])} / c0",
+        "verdict",
+    ):
         table.add_column(heading, justify="left" if heading in ("model", "verdict") else "right", no_wrap=True)
     for arm, line in experiment["scaling"].items():
         if line:
@@ -100,52 +110,26 @@ def of_growth(experiment: dict, unit: str) -> Table:
     return table
 
 
-def notes(experiment: dict, metrics: list[str]) -> list[str]:
-    """What a reader must know to read the table right."""
-    lines = [f"medians over {experiment['blocks']} block{'s' * (experiment['blocks'] != 1)}, a fresh server process in each"]
-    found = [a for cell in experiment["cells"] for a in cell["arms"].values()]
-    verdicts = {a["ratios"][m]["verdict"] for a in found for m in metrics if m in a.get("ratios", {})}
-    if verdicts:
-        lines[0] += f"; × is the paired ratio to {experiment['reference']}"
-        lines.append(LEGENDS["quick" if verdicts <= {"leans ahead", "leans behind", "level"} else "full"])
-    if "throughput_rps" in metrics:
-        lines.append("° the server's CPU was not the limit: no capacity is claimed")
-        if experiment["ceiling"]:
-            lines.append(f"the client's ceiling in this run is {number(experiment['ceiling']['median'])} requests/s (against {experiment['ceiling']['arm']})")
-    reasons = {(arm, why) for cell in experiment["cells"] for arm, why in cell["left_out"].items()}
-    lines += [f"– {arm} {why}" for arm, why in sorted(reasons)]
-    if any(value and value["median"] is None for a in found for m, value in a["values"].items() if m in metrics):
-        lines.append("> so many requests were not answered in time that this percentile lies beyond every latency that was measured")
-    return lines
-
-
-def troubles(experiment: dict) -> list[str]:
-    """What went wrong, once per model and kind, with one reason in full."""
-    kinds: dict[tuple[str, str], list[str]] = {}
-    for cell in experiment["cells"]:
-        for arm, found in cell["arms"].items():
-            for status in ("failed", "invalid", "unavailable"):
-                if found["samples"][status]:
-                    kinds.setdefault((status, arm), []).extend([found["why"]] * found["samples"][status])
-    return [f"{status}: {arm}, {len(whys)} sample{'s' * (len(whys) != 1)}, such as: {whys[0]}" for (status, arm), whys in sorted(kinds.items())]
-
-
 def show(console: Console, summary: dict) -> None:
     """Every experiment's leading metric and its tail latency, as tables with their notes."""
     for name, experiment in summary["experiments"].items():
         if not experiment["arms"]:
             console.print(f"{name}: nothing measured", style="red")
         elif len(experiment["cells"]) == 1:
-            print_one(console, experiment["title"], of_cell(summary, experiment), notes(experiment, experiment["metrics"]))
+            print_one(
+                console, experiment["title"], of_cell(summary, experiment), notes.of(experiment, experiment["metrics"])
+            )
         else:
-            for metric in dict.fromkeys([experiment["metrics"][0], *(m for m in experiment["metrics"] if m in ("p99_us", "rss_kib_per_conn"))]):
+            for metric in dict.fromkeys(
+                [experiment["metrics"][0], *(m for m in experiment["metrics"] if m in ("p99_us", "rss_kib_per_conn"))]
+            ):
                 about = summary["metrics"][metric]
                 title = f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"
-                print_one(console, title, of_metric(experiment, metric), notes(experiment, [metric]))
+                print_one(console, title, of_metric(experiment, metric), notes.of(experiment, [metric]))
         if any((experiment["scaling"] or {}).values()):
             unit = summary["metrics"][experiment["metrics"][0]]["unit"]
-            print_one(console, f"{name}: growth with {experiment['x']}", of_growth(experiment, unit), [GROWTH_NOTE])
-        for line in troubles(experiment):
+            print_one(console, f"{name}: growth with {experiment['x']}", of_growth(experiment, unit), [notes.GROWTH])
+        for line in notes.troubles(experiment):
             console.print(Text(line, style="yellow"))
 
 
@@ -155,12 +139,3 @@ def print_one(console: Console, title: str, table: Table, lines: list[str]) -> N
     for line in lines:
         console.print(Text(f"  {line}", style="dim"))
     console.print()
-
-
-def closing(summary: dict, seconds: float) -> str:
-    """One line on how the run went."""
-    words = f"{summary['measured']} of {summary['planned']} samples in {format_seconds(seconds)}"
-    for what in ("failed", "invalid", "unavailable"):
-        if summary[what]:
-            words += f", {summary[what]} {what}"
-    return words

@@ -20,7 +20,10 @@ NETWORK = {
 def tables(text: str) -> dict[str, dict[str, int]]:
     """/proc/net/snmp and netstat: pairs of lines, names and values, led by the section's name."""
     lines = [line.split() for line in text.splitlines() if line]
-    return {names[0].rstrip(":"): dict(zip(names[1:], map(int, values[1:]))) for names, values in zip(lines[::2], lines[1::2])}
+    return {
+        names[0].rstrip(":"): dict(zip(names[1:], map(int, values[1:])))
+        for names, values in zip(lines[::2], lines[1::2])
+    }
 
 
 def network(proc: Path) -> dict[str, int | None]:
@@ -45,7 +48,11 @@ def pressure_us(proc: Path, resource: str) -> int | None:
 def scheduling(proc: Path) -> dict[str, int | None]:
     """Context switches, forks and soft interrupts of the whole host, from /proc/stat."""
     try:
-        lines = {words[0]: words[1:] for words in (line.split() for line in (proc / "stat").read_text().splitlines()) if words}
+        lines = {
+            words[0]: words[1:]
+            for words in (line.split() for line in (proc / "stat").read_text().splitlines())
+            if words
+        }
     except OSError:
         lines = {}
     soft = [int(word) for word in lines.get("softirq", [])]
@@ -59,9 +66,16 @@ def scheduling(proc: Path) -> dict[str, int | None]:
 
 
 def snapshot(proc: Path = Path("/proc")) -> dict[str, int | None]:
-    return {**network(proc), **scheduling(proc), "pressure_cpu_us": pressure_us(proc, "cpu"), "pressure_memory_us": pressure_us(proc, "memory")}
+    return {
+        **network(proc),
+        **scheduling(proc),
+        "pressure_cpu_us": pressure_us(proc, "cpu"),
+        "pressure_memory_us": pressure_us(proc, "memory"),
+    }
 
 
 def between(before: dict[str, int | None], after: dict[str, int | None]) -> dict[str, int | None]:
     """What was added in between; null where either side could not be read."""
-    return {name: None if value is None or after[name] is None else after[name] - value for name, value in before.items()}
+    return {
+        name: None if value is None or after[name] is None else after[name] - value for name, value in before.items()
+    }

@@ -6,18 +6,24 @@ import subprocess
 import tempfile
 
 from bench import paths
-from bench.table import number
+from bench.units import number
 
 
 def medians(experiment: dict, arm: str, metric: str) -> list[tuple[int, float]]:
     """(x, median) of an arm where it has one."""
-    found = [(cell["params"][experiment["x"]], (cell["arms"].get(arm) or {"values": {}})["values"].get(metric)) for cell in experiment["cells"]]
+    found = [
+        (cell["params"][experiment["x"]], (cell["arms"].get(arm) or {"values": {}})["values"].get(metric))
+        for cell in experiment["cells"]
+    ]
     return [(x, value["median"]) for x, value in found if value and value["median"] is not None]
 
 
 def data(experiment: dict, metric: str) -> str:
     """One gnuplot index per arm: name, then x and median; two blank lines between arms."""
-    blocks = ["\n".join([f'"{arm}"'] + [f"{x} {median}" for x, median in medians(experiment, arm, metric)]) for arm in experiment["arms"]]
+    blocks = [
+        "\n".join([f'"{arm}"'] + [f"{x} {median}" for x, median in medians(experiment, arm, metric)])
+        for arm in experiment["arms"]
+    ]
     return "\n\n\n".join(blocks) + "\n"
 
 
@@ -51,7 +57,9 @@ def draw(summary: dict, name: str, width: int = 100, height: int = 20) -> str | 
             "y_tics": ", ".join(f'"{number(y)}" {y}' for y in round_values(low / 1.3, high * 1.3)),
         }
         script = paths.ROOT / "plots" / "terminal.gp"
-        assign = "; ".join(f"{k}={v}" if isinstance(v, (int, float)) else f"{k}='{quote(v)}'" for k, v in settings.items())
+        assign = "; ".join(
+            f"{k}={v}" if isinstance(v, (int, float)) else f"{k}='{quote(v)}'" for k, v in settings.items()
+        )
         done = subprocess.run(["gnuplot", "-e", assign, str(script)], capture_output=True, text=True, timeout=20)
     return done.stdout.strip("\f\n") if done.returncode == 0 else None
 

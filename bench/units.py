@@ -47,6 +47,13 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def number(value: float) -> str:
+    """Three significant digits, with a k for thousands: 5.42, 118, 79.8k; whole numbers stay as written."""
+    if value >= (1_000_000 if isinstance(value, int) else 10_000):
+        return f"{value / 1000:.3g}k" if value < 1_000_000 else f"{value / 1e6:.3g}M"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def nearest(wrong: str, valid: Iterable[str]) -> str:
     """` (did you mean X?)` for a mistyped name, or the valid names when none is near."""
     import difflib

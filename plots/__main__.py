@@ -28,7 +28,10 @@ def draw_run(run: Path, target: Path | None = None, suffixes: tuple[str, ...] = 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m plots", description="Draws every figure of a run from its derived data, and prints their paths.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m plots",
+        description="Draws every figure of a run from its derived data, and prints their paths.",
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path)
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures")
     parser.add_argument("--svg", action="store_true", help="no PNG beside the SVG")

@@ -31,7 +31,9 @@ def draw(summary: dict, name: str) -> Figure:
     foot = 0.4 + NOTE_HEIGHT * len(below)
     height = HEAD + foot + rows * PANEL_HEIGHT
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, height), squeeze=False)
-    figure.subplots_adjust(left=0.075, right=0.98, top=1 - HEAD / height, bottom=(foot + 0.5) / height, hspace=0.42, wspace=0.2)
+    figure.subplots_adjust(
+        left=0.075, right=0.98, top=1 - HEAD / height, bottom=(foot + 0.5) / height, hspace=0.42, wspace=0.2
+    )
     axes = list(grid.flat)
     for axis, metric in zip(axes, shown):
         panel(axis, summary, experiment, metric)
@@ -71,7 +73,15 @@ def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
     place = places(experiment)
     found = [(place[x], value, limit) for x, value, limit in points(experiment, arm, metric)]
     for x, _, _ in (p for p in found if p[1]["median"] is None):
-        axis.plot(x, 0.97, marker="$\\uparrow$", transform=axis.get_xaxis_transform(), color=how.colour, markersize=9, clip_on=False)
+        axis.plot(
+            x,
+            0.97,
+            marker="$\\uparrow$",
+            transform=axis.get_xaxis_transform(),
+            color=how.colour,
+            markersize=9,
+            clip_on=False,
+        )
     found = [p for p in found if p[1]["median"] is not None]
     xs = [x for x, _, _ in found]
     medians = [v["median"] for _, v, _ in found]
@@ -80,7 +90,9 @@ def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
     axis.plot(xs, medians, color=how.colour, linestyle=how.line)
     for x, y, (_, _, limit) in zip(xs, medians, found):
         hollow = metric == "throughput_rps" and limit != "server"
-        axis.plot(x, y, how.marker, color=how.colour, markerfacecolor="white" if hollow else how.colour, markeredgewidth=1.2)
+        axis.plot(
+            x, y, how.marker, color=how.colour, markerfacecolor="white" if hollow else how.colour, markeredgewidth=1.2
+        )
 
 
 def places(experiment: dict) -> dict[float, float]:
@@ -103,7 +115,9 @@ def ceiling_line(axis: Axes, experiment: dict) -> None:
     axis.axhspan(ceiling["low"], ceiling["high"], color="#999999", alpha=0.15, linewidth=0)
     axis.axhline(ceiling["median"], color=FAINT, linewidth=1, linestyle=(0, (1, 2)))
     axis.annotate(
-        f"client's ceiling, {number(ceiling['median'])}", (0.01, ceiling["low"]), xycoords=("axes fraction", "data"), xytext=(0, -3),
+        f"client's ceiling, {number(ceiling['median'])}", (0.01, ceiling["low"]), xycoords=(
+            "axes fraction", "data"
+        ), xytext=(0, -3),
         textcoords="offset points", fontsize=7.5, color=FAINT, va="top",
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8},
     )
@@ -112,29 +126,53 @@ def ceiling_line(axis: Axes, experiment: dict) -> None:
 def furniture(figure: Figure, summary: dict, experiment: dict, below: list[str], height: float) -> None:
     figure.text(0.012, 1 - 0.10 / height, experiment["title"], fontsize=13, fontweight="bold", va="top")
     arms = experiment["arms"]
-    handles = [Line2D([], [], color=look(a, arms).colour, linestyle=look(a, arms).line, marker=look(a, arms).marker, label=a) for a in arms]
+    handles = [
+        Line2D([], [], color=look(a, arms).colour, linestyle=look(a, arms).line, marker=look(a, arms).marker, label=a)
+        for a in arms
+    ]
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.36 / height), ncol=len(arms) if len(arms) <= 9 else 8, handlelength=3.2, columnspacing=1.3
+        handles=handles, loc="upper left", bbox_to_anchor=(
+            0.005, 1 - 0.36 / height
+        ), ncol=len(arms) if len(arms) <= 9 else 8, handlelength=3.2, columnspacing=1.3
     )
     figure.text(0.012, 0.30 / height, "\n".join(below), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
-    figure.text(0.012, 0.10 / height, f"{summary['environment']}  ·  run {summary['run']}", fontsize=6.8, color=FAINT, va="bottom")
+    figure.text(
+        0.012,
+        0.10 / height,
+        f"{summary['environment']}  ·  run {summary['run']}",
+        fontsize=6.8,
+        color=FAINT,
+        va="bottom",
+    )
 
 
 def notes(summary: dict, experiment: dict) -> list[str]:
     """How it was measured and what is missing, in sentences."""
     load = experiment["load"]
-    loop = "Open loop, Poisson arrivals" if load.get("mode") == "open" and load.get("arrival") == "poisson" else f"{load.get('mode', 'closed').capitalize()} loop"
+    loop = "Open loop, Poisson arrivals" if load.get("mode") == "open" and load.get(
+        "arrival"
+    ) == "poisson" else f"{load.get('mode', 'closed').capitalize()} loop"
     parts = [f"{loop}, {load['protocol']}, {load.get('size', 64)} bytes"]
-    parts += [f"{load[k]} {word}" for k, word in (("connections", "active connections"), ("rate", "requests/s")) if k in load and k != experiment["x"]]
-    parts.append(f"client {'spins' if load.get('wait') == 'spin' else 'sleeps'} while it waits, server and client on one CPU each.")
+    parts += [
+        f"{load[k]} {word}"
+        for k, word in (("connections", "active connections"), ("rate", "requests/s"))
+        if k in load and k != experiment["x"]
+    ]
+    waits = "spins" if load.get("wait") == "spin" else "sleeps"
+    parts.append(f"client {waits} while it waits, server and client on one CPU each.")
     said = [", ".join(parts)]
-    coverage = max((v["coverage"] for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values() if v), default=0)
+    coverage = max(
+        (v["coverage"] for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values() if v),
+        default=0,
+    )
     band = "95 % intervals of the median" if coverage >= 0.95 else "the range"
     said.append(f"Points are medians over {experiment['blocks']} blocks, a fresh server process in each; bands {band}.")
     if "throughput_rps" in experiment["metrics"]:
         said.append("Hollow: the server's CPU was not the limit, so no capacity is claimed.")
-    if any(v and v["median"] is None for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values()):
-        said.append("An arrow: so many requests were not answered in time that the percentile lies beyond every latency measured.")
+    if any(
+        v and v["median"] is None for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values()
+    ):
+        said.append("An arrow: too many requests were not answered in time; the percentile lies beyond all that was measured.")
     said += left_out(experiment)
     return said
 

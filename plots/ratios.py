@@ -34,12 +34,26 @@ def draw(summary: dict, name: str) -> Figure:
     figure.subplots_adjust(left=0.125, right=0.985, top=1 - HEAD / height, bottom=FOOT / height, wspace=0.08)
     for axis, cell in zip(grid.flat, cells):
         panel(axis, experiment, cell, arms, metric)
-    figure.text(0.012, 1 - 0.10 / height, f"{about['label'][0].upper()}{about['label'][1:]}: ratio to {experiment['reference']}", fontsize=13, fontweight="bold", va="top")
+    figure.text(
+        0.012,
+        1 - 0.10 / height,
+        f"{about['label'][0].upper()}{about['label'][1:]}: ratio to {experiment['reference']}",
+        fontsize=13,
+        fontweight="bold",
+        va="top",
+    )
     said = f"{AXIS_NAMES.get(experiment['x'], experiment['x'])} over each panel; {about['better']} is better"
     figure.text(0.012, 1 - 0.42 / height, said, fontsize=9, color=FAINT, va="top")
     lines = textwrap.wrap("  ".join(notes(experiment, metric)), 172)
     figure.text(0.012, 0.28 / height, "\n".join(lines), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
-    figure.text(0.012, 0.10 / height, f"{summary['environment']}  ·  run {summary['run']}", fontsize=6.8, color=FAINT, va="bottom")
+    figure.text(
+        0.012,
+        0.10 / height,
+        f"{summary['environment']}  ·  run {summary['run']}",
+        fontsize=6.8,
+        color=FAINT,
+        va="bottom",
+    )
     return figure
 
 
@@ -50,7 +64,16 @@ def panel(axis: Axes, experiment: dict, cell: dict, arms: list[str], metric: str
     for row, arm in enumerate(arms):
         ratio = ((cell["arms"].get(arm) or {}).get("ratios") or {}).get(metric)
         if not ratio:
-            axis.text(0.5, row, "not run" if arm in cell["left_out"] else "no value", transform=axis.get_yaxis_transform(), fontsize=7, color=FAINT, ha="center", va="center")
+            axis.text(
+                0.5,
+                row,
+                "not run" if arm in cell["left_out"] else "no value",
+                transform=axis.get_yaxis_transform(),
+                fontsize=7,
+                color=FAINT,
+                ha="center",
+                va="center",
+            )
             continue
         how = look(arm, experiment["arms"])
         if ratio["low"] and ratio["high"]:
@@ -68,7 +91,13 @@ def panel(axis: Axes, experiment: dict, cell: dict, arms: list[str], metric: str
 
 def limits(axis: Axes, experiment: dict, metric: str) -> None:
     """The same ratios in every panel, wide enough for all medians; a whisker may leave the panel, a dot may not."""
-    ratios = [r["ratio"] for c in experiment["cells"] for a in c["arms"].values() for r in [(a.get("ratios") or {}).get(metric)] if r]
+    ratios = [
+        r["ratio"]
+        for c in experiment["cells"]
+        for a in c["arms"].values()
+        for r in [(a.get("ratios") or {}).get(metric)]
+        if r
+    ]
     low, high = min([0.85, *ratios]), max([1.18, *ratios])
     room = max((high / low) ** 0.08, 1.06)
     low, high = low / room, high * room
@@ -83,8 +112,18 @@ def limits(axis: Axes, experiment: dict, metric: str) -> None:
 
 
 def notes(experiment: dict, metric: str) -> list[str]:
-    verdicts = {r["verdict"] for c in experiment["cells"] for a in c["arms"].values() for r in [(a.get("ratios") or {}).get(metric)] if r}
-    said = [f"Geometric means of ratios paired over {experiment['blocks']} blocks. The grey band, 0.97 to 1.03, is a tie."]
+    verdicts = {
+        r["verdict"]
+        for c in experiment["cells"]
+        for a in c["arms"].values()
+        for r in [(a.get("ratios") or {}).get(metric)]
+        if r
+    }
+    said = [
+        f"Geometric means of ratios paired over {experiment['blocks']} blocks. The grey band, 0.97 to 1.03, is a tie."
+    ]
     if verdicts & {"ahead", "behind", "tie", "unresolved"}:
         return said + ["Whiskers hold at 95 % for all comparisons of this figure together (max |t| by sign flips)."]
-    return said + ["Whiskers are 95 % intervals, each for itself, wide with so few blocks: they lean, they give no verdict."]
+    return said + [
+        "Whiskers are 95 % intervals, each for itself, wide with so few blocks: they lean, they give no verdict."
+    ]

@@ -35,7 +35,11 @@ LOOKS = {
     "io_uring": Look("#D55E00", "P", (0, (10, 1.5, 2.5, 1.5))),
 }
 # Arms that no list foresaw: contenders, new models.  Dark greys and browns, told apart by marker and line.
-SPARE = [Look(c, m, s) for m, s in (("*", "-"), ("<", "--"), (">", "-."), ("p", ":"), ("d", "--")) for c in ("#444444", "#8C510A", "#01665E")]
+SPARE = [
+    Look(c, m, s)
+    for m, s in (("*", "-"), ("<", "--"), (">", "-."), ("p", ":"), ("d", "--"))
+    for c in ("#444444", "#8C510A", "#01665E")
+]
 
 INK, FAINT = "#222222", "#6B6B6B"
 PLAIN = {

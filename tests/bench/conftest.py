@@ -56,7 +56,14 @@ class House:
             install(FAKES / "server.py", self.build / "servers" / name)
         return self
 
-    def experiment(self, text: str | None = None, name: str = "test", blocks: int = 2, duration: str = "5ms", rates: str = "[1000, 2000]") -> str:
+    def experiment(
+        self,
+        text: str | None = None,
+        name: str = "test",
+        blocks: int = 2,
+        duration: str = "5ms",
+        rates: str = "[1000, 2000]",
+    ) -> str:
         path = self.folder / f"{name}.toml"
         path.write_text(text or EXPERIMENT.format(blocks=blocks, duration=duration, rates=rates))
         return str(path)
@@ -65,10 +72,23 @@ class House:
         return [sys.executable, "-m", "bench", *words, "--results", str(self.results)]
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "BUILD": str(self.build), "PYTHONPATH": str(ROOT), "COLUMNS": "200", "MUXBENCH_LOCK": str(self.folder)}
+        return {
+            **os.environ,
+            "BUILD": str(self.build),
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "200",
+            "MUXBENCH_LOCK": str(self.folder),
+        }
 
     def bench(self, *words: str, timeout: float = 180) -> subprocess.CompletedProcess:
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=timeout, cwd=self.folder, env=self.environment())
+        return subprocess.run(
+            self.command(*words),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=self.folder,
+            env=self.environment(),
+        )
 
     def start(self, *words: str) -> subprocess.Popen:
         return subprocess.Popen(

@@ -48,7 +48,9 @@ def test_workers_are_watched_too(house: House) -> None:
     script = house.folder / "two.py"
     script.write_text(f"import os, runpy, sys\nif os.fork() == 0:\n    import time; time.sleep(100)\nsys.argv.pop(0)\nrunpy.run_path(sys.argv[0], run_name='__main__')\n")
     house.servers("epoll_lt")
-    path = contender(house.folder, command=f'["{sys.executable}", "{script}", "{ROOT}/examples/asyncio_echo.py", "{{port}}"]')
+    path = contender(
+        house.folder, command=f'["{sys.executable}", "{script}", "{ROOT}/examples/asyncio_echo.py", "{{port}}"]'
+    )
     assert house.bench("try", "epoll_lt", str(path), *TRY).returncode == 0
     mine = [r for r in records.read_samples(house.run_folder()) if r["arm"] == "mine"]
     assert all(len(r["server"]["pids"]) == 2 for r in mine)
@@ -64,7 +66,9 @@ def test_command_that_cannot_be_started_is_a_failed_sample(house: House) -> None
 def test_the_documented_example_follows_the_contract(house: House) -> None:
     page = (ROOT / "docs" / "adding-a-server.md").read_text()
     mine = house.folder / "mine"
-    mine.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace("/usr/bin/env python3", sys.executable))
+    mine.write_text(
+        re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace("/usr/bin/env python3", sys.executable)
+    )
     mine.chmod(0o755)
     house.servers("epoll_lt")
     done = house.bench("try", "epoll_lt", str(mine), *TRY)
@@ -73,7 +77,9 @@ def test_the_documented_example_follows_the_contract(house: House) -> None:
 
 def test_the_documented_contender_file_is_the_shipped_one() -> None:
     page = (ROOT / "docs" / "adding-a-server.md").read_text()
-    assert re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1] == (ROOT / "bench" / "contenders" / "asyncio.toml").read_text()
+    assert re.search(r"```toml\n(.*?)```", page, re.DOTALL)[1] == (
+        ROOT / "bench" / "contenders" / "asyncio.toml"
+    ).read_text()
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")

@@ -34,7 +34,9 @@ def test_deriving_again_gives_the_same_bytes(run: Path) -> None:
 def test_medians_ratios_and_leans(run: Path) -> None:
     cell = json.loads((run / "derived" / "summary.json").read_text())["experiments"]["test"]["cells"][1]
     assert cell["cell"] == "rate=4000"
-    assert cell["arms"]["poll"]["values"]["server_cpu_us_per_req"] == {"median": 6.0, "low": 6.0, "high": 6.0, "coverage": 0.75, "n": 3}
+    assert cell["arms"]["poll"]["values"]["server_cpu_us_per_req"] == {
+        "median": 6.0, "low": 6.0, "high": 6.0, "coverage": 0.75, "n": 3
+    }
     ratio = cell["arms"]["poll"]["ratios"]["server_cpu_us_per_req"]
     assert ratio["ratio"] == pytest.approx(1.2) and ratio["verdict"] == "leans behind" and ratio["blocks"] == 3
     assert cell["arms"]["io_uring"]["ratios"]["server_cpu_us_per_req"]["verdict"] == "leans ahead"
@@ -59,7 +61,9 @@ def test_twelve_blocks_give_verdicts_and_a_joint_quantile(run: Path, tmp_path: P
                     noisy = json.loads(json.dumps(record)) | {"id": f"{record['id']}-{block}", "block": block}
                     noisy["load"]["watch"][0]["cpu_ns"] *= 1 + 0.01 * ((block * 7 + len(record["arm"])) % 5 - 2)
                     file.write(json.dumps(noisy) + "\n")
-    ratio = derive.derive(tmp_path)["experiments"]["test"]["cells"][0]["arms"]["poll"]["ratios"]["server_cpu_us_per_req"]
+    ratio = derive.derive(tmp_path)["experiments"]["test"]["cells"][0]["arms"]["poll"]["ratios"][
+        "server_cpu_us_per_req"
+    ]
     assert ratio["verdict"] == "behind" and ratio["low"] < 1.2 < ratio["high"]
 
 
@@ -85,7 +89,14 @@ def test_export_reads_back(run: Path, delimiter: str) -> None:
 def test_every_field_of_a_record_is_documented(run: Path) -> None:
     text = (Path(__file__).resolve().parents[2] / "results" / "README.md").read_text()
     record = records.read_samples(run)[0]
-    fields = {*record, *record["server"], *record["server"]["life"], *record["placement"], *record["loadgen"], *record["telemetry"]}
+    fields = {
+        *record,
+        *record["server"],
+        *record["server"]["life"],
+        *record["placement"],
+        *record["loadgen"],
+        *record["telemetry"],
+    }
     assert {field for field in fields if f"`{field}`" not in text} == set()
 
 
@@ -101,7 +112,9 @@ def overloaded(p99: float | None, unfinished: int, longest: float = 8e6) -> dict
 
 
 def test_percentile_of_requests_never_answered_is_infinite_and_shown_as_beyond_the_longest() -> None:
-    assert metrics.latency_us(overloaded(9e5, 3), "p99") == 900.0, "few unfinished requests lie above the 99th percentile"
+    assert metrics.latency_us(
+        overloaded(9e5, 3), "p99"
+    ) == 900.0, "few unfinished requests lie above the 99th percentile"
     assert metrics.latency_us(overloaded(None, 40), "p99") == float("inf")
     found = derive.of_metric([overloaded(None, 40, 7e6), overloaded(None, 40, 8e6), overloaded(9e5, 1)], "p99_us")
     assert found is not None and found["median"] is None and found["above"] == 8000.0
@@ -110,7 +123,9 @@ def test_percentile_of_requests_never_answered_is_infinite_and_shown_as_beyond_t
     assert mostly_fine is not None and mostly_fine["median"] == 900.0 and mostly_fine["high"] is None
 
 
-def limit_of(server_ns: float, client_ns: float, wait: str = "block", bound: str = "neither", idle_ns: float = 5e8) -> str:
+def limit_of(
+    server_ns: float, client_ns: float, wait: str = "block", bound: str = "neither", idle_ns: float = 5e8
+) -> str:
     load = {
         "bound": bound,
         "window_ns": 1e9,
@@ -119,7 +134,9 @@ def limit_of(server_ns: float, client_ns: float, wait: str = "block", bound: str
         "watch": [{"pid": 7, "cpu_ns": server_ns}],
         "host": {"window_ns": 1e9, "cpus": [{"cpu": 1, "idle_ns": idle_ns}]},
     }
-    return metrics.limit({"load": load, "server": {"pids": [7]}, "options": {"wait": wait}, "placement": {"server": [1]}})
+    return metrics.limit(
+        {"load": load, "server": {"pids": [7]}, "options": {"wait": wait}, "placement": {"server": [1]}}
+    )
 
 
 def test_capacity_is_claimed_only_of_a_full_server_with_a_free_client() -> None:

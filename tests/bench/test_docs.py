@@ -74,7 +74,9 @@ def test_provenance_names_run_blocks_and_host(sample: dict) -> None:
     assert sample["run"] in said and "medians over 2 blocks" in said and "Linux" in said
 
 
-def test_sample_derives_to_what_the_run_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_sample_derives_to_what_the_run_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     house = House(tmp_path_factory.mktemp("house")).servers("epoll_lt", "poll")
     assert house.bench("run", house.experiment(name="rates"), "--no-figures").returncode == 0
     monkeypatch.setattr(paths, "SAMPLE_RUN", tmp_path / "sample")

@@ -1,9 +1,11 @@
 """The doctor: each check on hosts that are well and hosts that are not, and the detectable effect by simulation."""
 
+import os
+
 import numpy as np
 import pytest
 
-from bench import doctor, stats
+from bench import doctor, hiccup, resolution, stats
 from bench.placement import Placement
 
 APART = Placement((1,), (0,), (0,))
@@ -57,7 +59,7 @@ def test_finding(check, about: tuple, level: str) -> None:
 def test_detectable_effect_is_found_in_four_of_five_runs(blocks: int) -> None:
     chance = np.random.default_rng(3)
     spread = 0.04
-    shift = np.log(1 + doctor.detectable([spread], blocks))
+    shift = np.log(1 + resolution.detectable([spread], blocks))
     found = 0
     for logs in chance.normal(shift, spread, (2000, blocks)):
         _, low, _ = stats.t_interval(logs)
@@ -67,4 +69,12 @@ def test_detectable_effect_is_found_in_four_of_five_runs(blocks: int) -> None:
 
 
 def test_more_blocks_see_less() -> None:
-    assert doctor.detectable([0.05], 12) < doctor.detectable([0.05], 3) / 3
+    assert resolution.detectable([0.05], 12) < resolution.detectable([0.05], 3) / 3
+
+
+def test_a_spinning_process_sees_that_it_was_stopped() -> None:
+    """Two spin on one CPU: each must see the other's turns as gaps."""
+    cpu = min(os.sched_getaffinity(0))
+    found = hiccup.spun([cpu, cpu], 0.5)
+    assert all(sum(gaps) > 50_000 for _, gaps in found), "0.5 s shared by two: at least 50 ms each without the CPU"
+    assert all(rounds > 0 for rounds, _ in found)

@@ -35,19 +35,34 @@ def test_cells_are_the_product_of_the_grid(tmp_path: Path) -> None:
 
 WRONG = {
     "syntax": (GOOD + "\nthis is not TOML", ["not valid TOML"]),
-    "unknown key with a near name": (GOOD.replace("question", "qestion"), ["unknown key 'qestion'", "did you mean question?"]),
+    "unknown key with a near name": (
+        GOOD.replace("question", "qestion"), ["unknown key 'qestion'", "did you mean question?"]
+    ),
     "missing key": (GOOD.replace("protocol", "arrival").replace('"echo"', '"constant"'), ["load.protocol", "expected"]),
     "missing table": (GOOD.split("[profiles")[0], ["missing key 'profiles'", "expected a table of profiles"]),
-    "wrong type": (GOOD.replace("blocks = 2", 'blocks = "two"'), ["profiles.quick.blocks", "expected a whole number, 1 or more", '"two"']),
+    "wrong type": (
+        GOOD.replace("blocks = 2", 'blocks = "two"'),
+        ["profiles.quick.blocks", "expected a whole number, 1 or more", '"two"'],
+    ),
     "bad time": (GOOD.replace("5ms", "soon"), ["profiles.quick.duration", 'expected a time such as "500us"', '"soon"']),
-    "unknown load option": (GOOD.replace("connections = 2", "conections = 2"), ["load", "unknown key 'conections'", "did you mean connections?"]),
+    "unknown load option": (
+        GOOD.replace("connections = 2", "conections = 2"),
+        ["load", "unknown key 'conections'", "did you mean connections?"],
+    ),
     "bad choice": (GOOD.replace('"open"', '"half-open"'), ["load.mode", "expected closed or open"]),
-    "unknown grid option": (GOOD + "grid.rats = [1]\n", ["profiles.quick.grid", "unknown key 'rats'", "did you mean rate?"]),
-    "bad grid value": (GOOD.replace("[1000, 2000]", '[1000, "fast"]'), ["profiles.quick.grid", "rate", "expected a whole number", '"fast"']),
+    "unknown grid option": (
+        GOOD + "grid.rats = [1]\n", ["profiles.quick.grid", "unknown key 'rats'", "did you mean rate?"]
+    ),
+    "bad grid value": (
+        GOOD.replace("[1000, 2000]", '[1000, "fast"]'),
+        ["profiles.quick.grid", "rate", "expected a whole number", '"fast"'],
+    ),
     "empty grid": (GOOD.replace("[1000, 2000]", "[]"), ["profiles.quick.grid.rate", "expected a list of values"]),
     "x outside the grid": (GOOD.replace('x = "rate"', 'x = "idle"'), ["x:", "profiles.quick.grid", "'idle'"]),
     "unknown metric": (GOOD.replace("p99_us", "p98_us"), ["metrics", "'p98_us'", "did you mean p99_us?"]),
-    "open loop without a rate": (GOOD.replace("grid.rate", "grid.idle").replace('x = "rate"', 'x = "idle"'), ["load.rate", "load.mode is open"]),
+    "open loop without a rate": (
+        GOOD.replace("grid.rate", "grid.idle").replace('x = "rate"', 'x = "idle"'), ["load.rate", "load.mode is open"]
+    ),
 }
 
 

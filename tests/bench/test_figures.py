@@ -33,7 +33,11 @@ def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = F
             for i, arm in enumerate(arms)
         }
         if failed:
-            found[arms[0]] |= {"samples": {"ok": 0, "failed": 3, "invalid": 0, "unavailable": 0}, "why": "killed by SIGSEGV", "values": {m: None for m in metrics}}
+            found[arms[0]] |= {
+                "samples": {"ok": 0, "failed": 3, "invalid": 0, "unavailable": 0},
+                "why": "killed by SIGSEGV",
+                "values": {m: None for m in metrics},
+            }
         cells.append({"cell": f"connections={x}", "params": {"connections": x}, "arms": found, "left_out": {"blocking": "serves one client at a time"} if x > 1 else {}})
     about = {m: {"label": f"label of {m}", "unit": "µs", "better": "lower", "scale": "log"} for m in metrics}
     experiment = {
@@ -53,7 +57,9 @@ def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = F
 def test_every_model_has_a_look_of_its_own() -> None:
     assert set(style.LOOKS) == set(ORDER)
     looks = list(style.LOOKS.values())
-    assert len({one.colour for one in looks}) == len({one.marker for one in looks}) == len({str(one.line) for one in looks}) == len(ORDER)
+    assert len({one.colour for one in looks}) == len({one.marker for one in looks}) == len(
+        {str(one.line) for one in looks}
+    ) == len(ORDER)
     assert all(luminance(one.colour) < 0.45 for one in looks), "a light line is lost on white paper"
 
 
@@ -64,7 +70,9 @@ def test_unforeseen_arms_get_distinct_looks() -> None:
     assert not {one.marker for one in looks} & {one.marker for one in style.LOOKS.values()}
 
 
-@pytest.mark.parametrize("metrics", [["throughput_rps"], ["throughput_rps", "p99_us"], ["throughput_rps", "p50_us", "p99_us"]])
+@pytest.mark.parametrize(
+    "metrics", [["throughput_rps"], ["throughput_rps", "p99_us"], ["throughput_rps", "p50_us", "p99_us"]]
+)
 def test_nothing_leaves_the_page_and_no_texts_overlap(metrics: list[str]) -> None:
     figure = curves.draw(summary(list(ORDER), [1, 10, 100, 1000], metrics, failed=True), "e")
     figure.canvas.draw()
@@ -72,7 +80,11 @@ def test_nothing_leaves_the_page_and_no_texts_overlap(metrics: list[str]) -> Non
     texts = [t for t in figure.texts if t.get_text()] + [axis.title for axis in figure.axes if axis.get_visible()]
     boxes = [(t.get_text() or t._text, t.get_window_extent()) for t in texts]
     boxes += [("legend", figure.legends[0].get_window_extent())]
-    boxes += [(axis._left_title.get_text(), axis._left_title.get_window_extent()) for axis in figure.axes if axis.get_visible()]
+    boxes += [
+        (axis._left_title.get_text(), axis._left_title.get_window_extent())
+        for axis in figure.axes
+        if axis.get_visible()
+    ]
     boxes = [(words, box) for words, box in boxes if words]
     for words, box in boxes:
         assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, f"{words!r} leaves the page"
@@ -83,13 +95,17 @@ def test_nothing_leaves_the_page_and_no_texts_overlap(metrics: list[str]) -> Non
 
 def test_points_that_claim_no_capacity_are_hollow() -> None:
     figure = curves.draw(summary(["epoll_lt"], [1, 10], ["throughput_rps"]), "e")
-    faces = {line.get_xdata()[0]: line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"}
+    faces = {
+        line.get_xdata()[0]: line.get_markerfacecolor() for line in figure.axes[0].lines if line.get_marker() == "o"
+    }
     assert faces[1] == "white" and faces[10] == style.LOOKS["epoll_lt"].colour
 
 
 def test_percentile_beyond_all_that_was_measured_is_an_arrow_and_explained() -> None:
     data = summary(["epoll_lt"], [1, 10], ["p99_us"])
-    data["experiments"]["e"]["cells"][1]["arms"]["epoll_lt"]["values"]["p99_us"] = {"median": None, "low": 1.0, "high": None, "above": 9.0, "coverage": 0.75, "n": 3}
+    data["experiments"]["e"]["cells"][1]["arms"]["epoll_lt"]["values"]["p99_us"] = {
+        "median": None, "low": 1.0, "high": None, "above": 9.0, "coverage": 0.75, "n": 3
+    }
     figure = curves.draw(data, "e")
     figure.canvas.draw()
     arrows = [line for line in figure.axes[0].lines if "uparrow" in str(line.get_marker())]
@@ -106,19 +122,25 @@ def test_notes_say_what_is_missing_and_why() -> None:
 def test_ratios_show_every_dot_whole_and_say_what_the_whiskers_hold() -> None:
     data = summary(["epoll_lt", "poll", "io_uring"], [1, 10], ["p99_us"])
     for cell, ratio in zip(data["experiments"]["e"]["cells"], (1.2, 40.0)):
-        cell["arms"]["poll"]["ratios"] = {"p99_us": {"ratio": ratio, "low": ratio * 0.9, "high": ratio * 1.1, "blocks": 12, "verdict": "behind"}}
+        cell["arms"]["poll"]["ratios"] = {
+            "p99_us": {"ratio": ratio, "low": ratio * 0.9, "high": ratio * 1.1, "blocks": 12, "verdict": "behind"}
+        }
     experiment = data["experiments"]["e"]
     assert ratios.has_any(experiment)
     figure = ratios.draw(data, "e")
     figure.canvas.draw()
     low, high = figure.axes[1].get_xlim()
     assert low < 0.85 and high > 40 * 1.05
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["poll", "io_uring"], "the reference is 1 everywhere"
+    assert [
+        label.get_text() for label in figure.axes[0].get_yticklabels()
+    ] == ["poll", "io_uring"], "the reference is 1 everywhere"
     assert any(text.get_text() == "no value" for text in figure.axes[0].texts), "io_uring has none"
     assert any("for all comparisons of this figure together" in text.get_text() for text in figure.texts)
     for axis in figure.axes:
         boxes = [label.get_window_extent() for label in axis.get_xticklabels() if label.get_text()]
-        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :]), "tick labels run into each other"
+        assert not any(
+            a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[i + 1 :]
+        ), "tick labels run into each other"
 
 
 def test_zero_stands_on_the_axis_and_is_called_zero() -> None:

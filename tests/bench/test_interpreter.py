@@ -10,7 +10,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(python: list[str], path: str, **extra: str) -> subprocess.CompletedProcess:
     environment = {"PATH": path, "HOME": os.environ.get("HOME", "/"), **extra}
-    return subprocess.run([*python, "-m", "bench", "list", "metrics"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        [*python, "-m", "bench", "list", "metrics"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def wrapper(folder: Path, name: str, *words: str) -> str:

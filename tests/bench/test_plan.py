@@ -61,7 +61,9 @@ def test_ids_are_unique_and_name_the_cell(one: experiment.Experiment) -> None:
 
 def test_what_cannot_run_is_left_out_with_its_reason(one: experiment.Experiment) -> None:
     left_out = planned(one).left_out
-    assert {(entry["arm"], entry["why"]) for entry in left_out} == {("blocking", "serves one client at a time"), ("greeter", "does not speak echo")}
+    assert {(entry["arm"], entry["why"]) for entry in left_out} == {
+        ("blocking", "serves one client at a time"), ("greeter", "does not speak echo")
+    }
     assert len(left_out) == 2 * 3, "one entry per cell"
 
 

@@ -17,7 +17,15 @@ def plan(count: int) -> Plan:
 
 
 def record(sample: Sample, **changes) -> dict:
-    ok = {"experiment": sample.experiment, "cell": sample.cell, "arm": sample.arm, "block": sample.block, "status": "ok", "why": None, "last_words": None}
+    ok = {
+        "experiment": sample.experiment,
+        "cell": sample.cell,
+        "arm": sample.arm,
+        "block": sample.block,
+        "status": "ok",
+        "why": None,
+        "last_words": None,
+    }
     return ok | {"load": {"achieved_rps": 1000.0}} | changes
 
 

@@ -19,7 +19,10 @@ from conftest import EXPERIMENT, ROOT
 from bench import arms, metrics, paths, records
 
 BUILT = arms.model_names()
-pytestmark = pytest.mark.skipif(len(BUILT) < 2 or not (paths.build_dir() / "loadgen").exists(), reason="servers or load generator are not built (make)")
+pytestmark = pytest.mark.skipif(
+    len(BUILT) < 2 or not (paths.build_dir() / "loadgen").exists(),
+    reason="servers or load generator are not built (make)",
+)
 
 CLOSED = """
 title = "Closed"
@@ -34,7 +37,9 @@ profiles.quick = {blocks = 1, warmup = "10ms", duration = "400ms", grid.connecti
 
 
 def bench(folder: Path, *words: str, **options) -> tuple[subprocess.CompletedProcess, Path]:
-    command = [sys.executable, "-m", "bench", *words, "--together", "--no-figures", "--results", str(folder / "results")]
+    command = [
+        sys.executable, "-m", "bench", *words, "--together", "--no-figures", "--results", str(folder / "results")
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, **options)
     made = sorted((folder / "results").iterdir()) if (folder / "results").exists() else []
     return done, made[-1] if made else folder
@@ -47,8 +52,18 @@ def test_every_model_is_measured_in_a_closed_loop(tmp_path: Path) -> None:
     assert [r["id"] + ": " + r["why"] for r in found if r["status"] == "failed"] == [], done.stdout + done.stderr
     assert {r["arm"] for r in found if r["cell"] == "connections=1"} == set(BUILT)
     for record in (r for r in found if r["status"] == "ok"):
-        for name in ("throughput_rps", "p99_us", "server_cpu_us_per_req", "host_cpu_us_per_req", "server_busy", "client_busy", "client_ceiling_rps"):
-            assert metrics.METRICS[name].read(record) is not None, f"{record['id']}: {name} cannot be read off the load generator's document"
+        for name in (
+            "throughput_rps",
+            "p99_us",
+            "server_cpu_us_per_req",
+            "host_cpu_us_per_req",
+            "server_busy",
+            "client_busy",
+            "client_ceiling_rps",
+        ):
+            assert metrics.METRICS[name].read(
+                record
+            ) is not None, f"{record['id']}: {name} cannot be read off the load generator's document"
         assert record["server"]["report"]["requests"] > 0
         assert record["server"]["report"]["accepted"] == record["options"]["connections"]
 
@@ -60,7 +75,9 @@ def test_open_loop_and_http_with_work(tmp_path: Path) -> None:
     found = records.read_samples(run)
     assert {r["status"] for r in found} <= {"ok", "invalid"}, done.stdout + done.stderr
     for record in (r for r in found if r["status"] == "ok"):
-        assert metrics.METRICS["server_cpu_us_per_req"].read(record) > 25, "a request burns 50 µs; half of it bounds a miscalibration"
+        assert metrics.METRICS[
+            "server_cpu_us_per_req"
+        ].read(record) > 25, "a request burns 50 µs; half of it bounds a miscalibration"
         assert "--loops-per-us" in record["server"]["argv"]
 
 
@@ -68,7 +85,10 @@ def refuse_io_uring() -> None:
     """A seccomp filter as container engines have it: io_uring_setup (425) is not permitted.  seccomp(2)."""
     load, jump_equal, back = 0x20, 0x15, 0x06
     allow, refuse = 0x7FFF0000, 0x00050000 | 1
-    program = b"".join(struct.pack("HBBI", *step) for step in ((load, 0, 0, 0), (jump_equal, 0, 1, 425), (back, 0, 0, refuse), (back, 0, 0, allow)))
+    program = b"".join(
+        struct.pack("HBBI", *step)
+        for step in ((load, 0, 0, 0), (jump_equal, 0, 1, 425), (back, 0, 0, refuse), (back, 0, 0, allow))
+    )
     buffer = ctypes.create_string_buffer(program)
     pointer = struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer))
     libc = ctypes.CDLL(None, use_errno=True)
@@ -81,7 +101,9 @@ def refuse_io_uring() -> None:
 @pytest.mark.skipif("io_uring" not in BUILT, reason="io_uring is not built")
 def test_a_restricted_sandbox_still_ends_with_a_table_and_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "closed.toml").write_text(CLOSED.replace("[1, 8]", "[8, 1000]"))
-    done, run = bench(tmp_path, "run", str(tmp_path / "closed.toml"), "--models", "epoll_lt,io_uring", preexec_fn=refuse_io_uring)
+    done, run = bench(
+        tmp_path, "run", str(tmp_path / "closed.toml"), "--models", "epoll_lt,io_uring", preexec_fn=refuse_io_uring
+    )
     assert done.returncode in (0, 3), done.stdout + done.stderr  # 3: a window on a busy machine was invalid
     statuses = {r["arm"]: r["status"] for r in records.read_samples(run) if r["role"] == "arm"}
     assert statuses["io_uring"] == "unavailable" and statuses["epoll_lt"] in ("ok", "invalid")

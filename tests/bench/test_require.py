@@ -30,17 +30,28 @@ class Machine:
 
     def apt(self, brings: str) -> None:
         """An apt-get that logs its words and installs one command."""
-        self.command("apt-get", f'echo "$@" >>{self.log}\nprintf "#!/bin/sh\\n" >{self.bin}/{brings}\nchmod 755 {self.bin}/{brings}')
+        self.command(
+            "apt-get",
+            f'echo "$@" >>{self.log}\nprintf "#!/bin/sh\\n" >{self.bin}/{brings}\nchmod 755 {self.bin}/{brings}',
+        )
 
     def script(self) -> str:
         """The script, with a PATH that cannot reach the real machine's daemons."""
-        text = SCRIPT.read_text().replace("PATH=$PATH:/usr/sbin:/sbin", "PATH=$PATH").replace("/usr/sbin/policy-rc.d", str(self.bin / "policy-rc.d"))
+        text = SCRIPT.read_text().replace("PATH=$PATH:/usr/sbin:/sbin", "PATH=$PATH").replace(
+            "/usr/sbin/policy-rc.d", str(self.bin / "policy-rc.d")
+        )
         copy = self.bin / "require.sh"
         copy.write_text(text)
         return str(copy)
 
     def run(self, *tiers: str, **environment: str) -> subprocess.CompletedProcess:
-        return subprocess.run(["/bin/sh", self.script(), *tiers], env={"PATH": str(self.bin), **environment}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            ["/bin/sh", self.script(), *tiers],
+            env={"PATH": str(self.bin), **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
 
 
 @pytest.fixture
@@ -122,7 +133,14 @@ def test_a_person_at_a_terminal_is_asked(machine: Machine, answer: str, installs
     (machine.bin / "nginx").unlink()
     leader, follower = pty.openpty()
     os.write(leader, f"{answer}\n".encode())
-    done = subprocess.run(["/bin/sh", machine.script(), "extras"], env={"PATH": str(machine.bin)}, stdin=follower, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(
+        ["/bin/sh", machine.script(), "extras"],
+        env={"PATH": str(machine.bin)},
+        stdin=follower,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
     os.close(leader)
     os.close(follower)
     assert "[Y/n]" in done.stderr

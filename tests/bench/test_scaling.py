@@ -10,7 +10,9 @@ from bench import scaling
 SIZES = [0, 100, 500, 1000, 2000, 4000, 8000]
 
 
-def blocks(cost, count: int = 12, noise: float = 0.03, seed: int = 1, sizes: list[int] = SIZES) -> dict[int, dict[float, float]]:
+def blocks(
+    cost, count: int = 12, noise: float = 0.03, seed: int = 1, sizes: list[int] = SIZES
+) -> dict[int, dict[float, float]]:
     chance = np.random.default_rng(seed)
     return {b: {n: cost(n) * math.exp(chance.normal(0, noise)) for n in sizes} for b in range(count)}
 

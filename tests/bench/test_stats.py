@@ -50,7 +50,10 @@ def test_median_interval_covers_at_least_its_level(size: int, chance: np.random.
     median, low, high, coverage = stats.median_interval(chance.exponential(1, size))
     assert coverage >= 0.95 and low <= median <= high
     trials = 3000
-    hits = sum(found[1] <= math.log(2) <= found[2] for found in map(stats.median_interval, chance.exponential(1, (trials, size))))
+    hits = sum(
+        found[1] <= math.log(2) <= found[2]
+        for found in map(stats.median_interval, chance.exponential(1, (trials, size)))
+    )
     assert hits / trials == pytest.approx(coverage, abs=4 * math.sqrt(0.05 * 0.95 / trials))
 
 
@@ -103,7 +106,9 @@ def test_lean_needs_all_blocks_on_one_side_and_a_mean_beyond_the_margin() -> Non
 
 
 def test_few_blocks_lean_and_never_decide(chance: np.random.Generator) -> None:
-    words = {stats.compare(chance.lognormal(0, 0.3, 3), chance.lognormal(0, 0.3, 3), "lower").verdict for _ in range(200)}
+    words = {
+        stats.compare(chance.lognormal(0, 0.3, 3), chance.lognormal(0, 0.3, 3), "lower").verdict for _ in range(200)
+    }
     assert words == {"leans ahead", "leans behind", "level"}
 
 

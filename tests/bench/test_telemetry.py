@@ -16,7 +16,9 @@ def fake_proc(folder: Path) -> Path:
     (folder / "stat").write_text(STAT)
     (folder / "net" / "netstat").write_text(NETSTAT)
     (folder / "net" / "snmp").write_text(SNMP)
-    (folder / "pressure" / "cpu").write_text("some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n")
+    (folder / "pressure" / "cpu").write_text(
+        "some avg10=0.00 avg60=0.00 avg300=0.00 total=1234\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n"
+    )
     return folder
 
 

@@ -46,7 +46,7 @@ def latency(microseconds):
 
 
 def document(told, name):
-    """Valid by loadgen/schema.json, which a test checks."""
+    """What the real one says, by names and types of loadgen/schema.json, which a test checks."""
     window_ns = int(seconds(told["duration"]) * 1e9)
     cost = COST_US.get(name, 5.0)
     is_open = told["mode"] == "open"

@@ -1,0 +1,58 @@
+"""The words around tables: how to read them, what was left out, what went wrong, how the run ended."""
+
+from bench.units import format_seconds, number
+
+GROWTH = (
+    "cost = c0 + c1 × N, fitted in each block; O(1) up to 0.3 in the last column, O(N) from 3; verdicts from 12 blocks on"
+)
+LEGENDS = {
+    "quick": "▲ leans ahead, ▼ leans behind: every block on that side and more than 3 % on average; a hint, no verdict",
+    "full": "▲▲ ahead, ▼▼ behind, = tie (whole interval within 3 %), ? unresolved; 95 % for all comparisons together",
+}
+
+
+def of(experiment: dict, metrics: list[str]) -> list[str]:
+    """What a reader must know to read the table right."""
+    lines = [
+        f"medians over {experiment['blocks']} block{'s' * (experiment['blocks'] != 1)}, a fresh server process in each"
+    ]
+    found = [a for cell in experiment["cells"] for a in cell["arms"].values()]
+    verdicts = {a["ratios"][m]["verdict"] for a in found for m in metrics if m in a.get("ratios", {})}
+    if verdicts:
+        lines[0] += f"; × is the paired ratio to {experiment['reference']}"
+        lines.append(LEGENDS["quick" if verdicts <= {"leans ahead", "leans behind", "level"} else "full"])
+    if "throughput_rps" in metrics:
+        lines.append("° the server's CPU was not the limit: no capacity is claimed")
+        if experiment["ceiling"]:
+            ceiling = experiment["ceiling"]
+            lines.append(f"the client's ceiling here is {number(ceiling['median'])} requests/s (against {ceiling['arm']})")
+    reasons = {(arm, why) for cell in experiment["cells"] for arm, why in cell["left_out"].items()}
+    lines += [f"– {arm} {why}" for arm, why in sorted(reasons)]
+    if any(value and value["median"] is None for a in found for m, value in a["values"].items() if m in metrics):
+        lines.append("> too many requests were not answered in time: this percentile lies beyond all that was measured")
+    return lines
+
+
+def troubles(experiment: dict) -> list[str]:
+    """What went wrong, once per model and kind, with one reason in full."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for cell in experiment["cells"]:
+        for arm, found in cell["arms"].items():
+            for status in ("failed", "invalid", "unavailable"):
+                if found["samples"][status]:
+                    kinds.setdefault((status, arm), []).extend([found["why"]] * found["samples"][status])
+    return [
+        f"{status}: {arm}, {len(whys)} sample{'s' * (len(whys) != 1)}, such as: {whys[0]}"
+        for (status, arm), whys in sorted(kinds.items())
+    ]
+
+
+def closing(summary: dict, seconds: float) -> str:
+    """One line on how the run went."""
+    words = f"{summary['measured']} of {summary['planned']} samples in {format_seconds(seconds)}"
+    for what in ("failed", "invalid", "unavailable"):
+        if summary[what]:
+            words += f", {summary[what]} {what}"
+    if summary["invalid"] > summary["measured"] / 20:
+        words += "; this host was not idle: python3 -m bench doctor says what disturbs"
+    return words
