@@ -105,7 +105,8 @@ def provenance(summary: dict) -> str:
     return (
         f"Run `{summary['run']}` ({summary['profile']}): {summary['measured']} samples, medians over {blocks} blocks, "
         "each sample a fresh server process; server and client on one CPU each. "
-        f"× is the paired ratio to `{reference}`; ° means that the server's CPU was not the limit, so no capacity is claimed. {summary['environment']}.\n"
+        f"× is the paired ratio to `{reference}`; ° means that the server's CPU was not the limit, "
+        f"so no capacity is claimed. {summary['environment']}.\n"
     )
 
 
