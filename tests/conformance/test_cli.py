@@ -10,20 +10,13 @@ import pytest
 
 from harness.client import Client, body, get, reply
 from harness.model import PROTOCOLS, Model, check_description, run
-
-HELLO = {"echo": (b"hello\n", b"hello\n"), "greet": (b"Alice\n", b"Hello Alice\n"), "http": (get("/"), reply(b"muxbench\n"))}
+from harness.rounds import round_trip
 
 
 def one_line(text: str) -> str:
     lines = text.splitlines()
     assert len(lines) == 1 and text.endswith("\n"), f"expected exactly one line on stderr, got {text!r}"
     return lines[0]
-
-
-def converse(client: Client, protocol: str) -> None:
-    request, answer = HELLO[protocol]
-    client.send(request)
-    client.expect(answer)
 
 
 def test_describe_is_one_json_object(model: Model) -> None:
@@ -123,7 +116,7 @@ def test_ready_means_ready(model: Model, protocol: str, serve) -> None:
     """Many starts in a row: the first connection after READY is never refused, and the first reply is right."""
     for _ in range(3):
         server = serve(protocol)
-        converse(server.connect(), protocol)
+        round_trip(server.connect(), protocol)
         server.leave()
         assert server.stop()["accepted"] == 1
         assert server.errors() == "", "a quiet run says nothing on stderr"
@@ -136,7 +129,7 @@ def test_the_port_that_was_asked_for(model: Model, serve) -> None:
         server = serve(model.protocols[0], "--port", str(port))
         assert server.port == port
         client = server.connect()
-        converse(client, model.protocols[0])
+        round_trip(client, model.protocols[0])
         server.stop()  # with the client still there: TIME_WAIT stays behind on the server's side
         server.leave()
 
@@ -157,7 +150,7 @@ def test_bind(model: Model, protocol: str, serve, address: str) -> None:
     if address == "::1" and not Path("/proc/net/if_inet6").exists():
         pytest.skip("this host has no IPv6")
     server = serve(protocol, "--bind", address, bind=address)
-    converse(server.connect(), protocol)
+    round_trip(server.connect(), protocol)
     with pytest.raises(ConnectionRefusedError):
         Client(("127.0.0.1", server.port))
 
@@ -174,7 +167,7 @@ def test_unix_socket(model: Model, protocol: str, serve, tmp_path: Path) -> None
             client.expect(reply(body(300000), connection="close"))
             client.expect_eof()
         else:
-            converse(client, protocol)
+            round_trip(client, protocol)
         server.leave()
         server.stop()
 
@@ -191,4 +184,4 @@ def test_a_unix_path_in_use_is_left_alone(model: Model, serve, tmp_path: Path) -
     done = run(model, "--protocol", model.protocols[0], "--listen", f"unix:{path}")
     assert (done.returncode, done.stdout) == (1, ""), done
     assert path in one_line(done.stderr)
-    converse(server.connect(), model.protocols[0])
+    round_trip(server.connect(), model.protocols[0])

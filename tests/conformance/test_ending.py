@@ -1,24 +1,19 @@
-"""How a server ends, and what it says at the end: signals, counters, the death of its parent."""
+"""How a server ends, and what it says at the end: signals at any time, and the counters."""
 from __future__ import annotations
 
-import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from harness import proc
-from harness.client import Client, fill, get, pump, reply
-from harness.model import Model, command_prefix, environment
+from harness.client import fill, get, pump
+from harness.model import Model
+from harness.rounds import ROUND
 from harness.server import Server
 
-HELLO = {"echo": (b"hello", b"hello"), "greet": (b"Bob\n", b"Hello Bob\n"), "http": (get("/bytes/4"), reply(b"ABCD"))}
 
 
 class Load:
@@ -33,7 +28,7 @@ class Load:
             thread.start()
 
     def run(self) -> None:
-        request, answer = HELLO[self.protocol]
+        request, answer = ROUND[self.protocol]
         while not self.over.is_set():
             try:
                 with socket.create_connection(self.server.address, timeout=20) as sock:
@@ -86,8 +81,8 @@ def test_with_idle_clients(model: Model, protocol: str, serve, number: int) -> N
     before = len(proc.fds(server.pid))
     clients = [server.connect() for _ in range(5)]
     if protocol != "greet":
-        clients[0].send(HELLO[protocol][0])
-        clients[0].expect(HELLO[protocol][1])
+        clients[0].send(ROUND[protocol][0])
+        clients[0].expect(ROUND[protocol][1])
     proc.eventually(lambda: len(proc.fds(server.pid)) == before + (1 if model.alone else 5), "the clients are accepted")
     stats = server.stop(number)
     clients[0].expect_eof()
@@ -106,7 +101,7 @@ def test_while_a_client_is_stuck(model: Model, protocol: str, serve) -> None:
 def test_during_a_delay(model: Model, protocol: str, serve) -> None:
     server = serve(protocol, "--delay", "60s")
     for _ in range(1 if model.alone else 5):
-        server.connect().send(HELLO[protocol][0])
+        server.connect().send(ROUND[protocol][0])
     time.sleep(0.1)
     server.stop()
 
@@ -126,7 +121,7 @@ def test_during_work(model: Model, protocol: str, serve) -> None:
 def test_during_a_delay_that_blocks(model: Model, protocol: str, serve) -> None:
     """A loop that sleeps in its handler hears of the signal when it wakes: that is part of the mistake. It ends then."""
     server = serve(protocol, "--delay", "1s", "--delay-blocks")
-    server.connect().send(HELLO[protocol][0])
+    server.connect().send(ROUND[protocol][0])
     time.sleep(0.1)
     server.stop()
 
@@ -136,8 +131,8 @@ def test_counters_of_a_quiet_run_are_exact(model: Model, protocol: str, serve) -
     for _ in range(7):
         with server.connect() as client:
             for _ in range(1 if protocol == "greet" else 3):
-                client.send(HELLO[protocol][0])
-                client.expect(HELLO[protocol][1])
+                client.send(ROUND[protocol][0])
+                client.expect(ROUND[protocol][1])
             client.half_close()
             client.expect_eof()
     stats = server.stop()
@@ -154,8 +149,8 @@ def test_a_reset_is_counted_by_its_name(model: Model, protocol: str, serve) -> N
     before = len(proc.fds(server.pid))
     for _ in range(3):
         client = server.connect()
-        client.send(HELLO[protocol][0])
-        client.expect(HELLO[protocol][1])
+        client.send(ROUND[protocol][0])
+        client.expect(ROUND[protocol][1])
         client.reset()
     proc.eventually(lambda: len(proc.fds(server.pid)) == before, "the clients that left are closed")
     assert server.stop()["errors"] == {"ECONNRESET": 3}
@@ -174,13 +169,13 @@ def test_stopped_and_continued(model: Model, protocol: str, serve) -> None:
         server.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
         patient = server.connect()
-        patient.send(HELLO[protocol][0])
+        patient.send(ROUND[protocol][0])
         patient.expect_silence(0.05)
         server.send_signal(signal.SIGCONT)
     reader.join()
     assert result and len(result[0]) > 5_000_000 and (protocol == "http" or result[0] == data)
     for client in server.clients[1:]:
-        client.expect(HELLO[protocol][1])
+        client.expect(ROUND[protocol][1])
         client.close()
 
 
@@ -189,74 +184,10 @@ def test_stopped_during_a_delay(model: Model, protocol: str, serve) -> None:
     server = serve(protocol, "--delay", "100ms")
     client = server.connect()
     start = time.monotonic()
-    client.send(HELLO[protocol][0])
+    client.send(ROUND[protocol][0])
     time.sleep(0.02)
     server.send_signal(signal.SIGSTOP)
     time.sleep(0.2)
     server.send_signal(signal.SIGCONT)
-    client.expect(HELLO[protocol][1])
+    client.expect(ROUND[protocol][1])
     assert time.monotonic() - start >= 0.1
-
-
-PARENT = """
-import json, subprocess, sys, time
-child = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)
-print(child.pid, child.stdout.readline().decode().strip(), flush=True)
-time.sleep(600)
-"""
-
-
-def test_a_server_dies_with_its_parent(model: Model) -> None:
-    """A bench that is killed leaves no server behind (PR_SET_PDEATHSIG)."""
-    command = [*command_prefix(model.sanitizer), str(model.path), "--port", "0", "--protocol", model.protocols[0]]
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdout=subprocess.PIPE, text=True,
-                              env=environment(model.sanitizer))
-    pid, ready = parent.stdout.readline().split(maxsplit=1)
-    watch = os.pidfd_open(int(pid))
-    try:
-        assert ready.startswith("READY port="), ready
-        parent.kill()
-        parent.communicate()
-        proc.eventually(lambda: proc.state(int(pid)) in ("gone", "Z", "X"), "the server has died with its parent")
-    finally:
-        if proc.state(int(pid)) not in ("gone", "Z", "X"):
-            signal.pidfd_send_signal(watch, signal.SIGKILL)
-        os.close(watch)
-
-
-def test_backlog(model: Model, serve) -> None:
-    """The kernel completes backlog + 1 handshakes for a server that accepts none, and drops the next."""
-    server = serve(model.protocols[0], "--backlog", "5")
-    assert established_while_stopped(server, 20) in range(5, 8)
-
-
-def test_the_default_backlog_takes_a_crowd(model: Model, serve) -> None:
-    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
-    if most < 600:
-        pytest.skip(f"net.core.somaxconn is {most}, this needs 600")
-    assert established_while_stopped(serve(model.protocols[0]), 600) == 600
-
-
-def established_while_stopped(server: Server, count: int) -> int:
-    """How many of `count` connections the kernel completes while the server is stopped."""
-    server.send_signal(signal.SIGSTOP)
-    proc.eventually(lambda: proc.state(server.pid) == "T", "the server is stopped")
-    socks = [socket.socket() for _ in range(count)]
-    for sock in socks:
-        sock.setblocking(False)
-        sock.connect_ex(server.address)
-    time.sleep(0.3)
-    done = sum(connected(sock) for sock in socks)
-    for sock in socks:
-        sock.close()
-    server.send_signal(signal.SIGCONT)
-    return done
-
-
-def connected(sock: socket.socket) -> bool:
-    """The peer's name is known only once the handshake is over on this side."""
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x01"  # TCP_ESTABLISHED

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Callable
 
+QUIET_SHARE = 0.05  # of its time: what a server that has nothing to do may be busy at most
+
 
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process, exited threads included: the clock that clock_getcpuclockid(3) names."""

@@ -1,0 +1,33 @@
+"""The smallest exchange of each protocol, and what others see of the server while someone misbehaves."""
+from __future__ import annotations
+
+from .client import Client, get, reply
+from .server import Server
+
+ROUND = {"echo": (b"ping", b"ping"), "greet": (b"Bob\n", b"Hello Bob\n"), "http": (get("/bytes/4"), reply(b"ABCD"))}
+
+
+def round_trip(client: Client, protocol: str) -> None:
+    request, answer = ROUND[protocol]
+    client.send(request)
+    client.expect(answer)
+
+
+def others_make_progress(server: Server, protocol: str, rounds: int = 20) -> None:
+    """Someone else is served while a scenario keeps a client in a bad state; greet takes a connection per round."""
+    other = server.connect()
+    for _ in range(rounds):
+        round_trip(other, protocol)
+        if protocol == "greet":
+            other.expect_eof()
+            other.close()
+            other = server.connect()
+    other.close()
+
+
+def others_must_wait(server: Server, protocol: str) -> Client:
+    """One client at a time: another one is not served, however long it asks. What `blocking` teaches."""
+    other = server.connect()
+    other.send(ROUND[protocol][0])
+    other.expect_silence(0.3)
+    return other
