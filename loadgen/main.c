@@ -153,6 +153,7 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "merge") == 0)
 		return merge_main(argc - 2, argv + 2);
+	prepare_signals();
 	enum parsed parsed = options_parse(&options, argc, argv, why, sizeof(why));
 	if (parsed == PARSED_DONE)
 		return EXIT_GOOD;
@@ -161,7 +162,6 @@ int main(int argc, char **argv)
 		!options_limits(&options, &target, why, sizeof(why)) ||
 		!check_processes(&options, why, sizeof(why)) || !use_cpus(&options, why, sizeof(why)))
 		return give_up(&options, EXIT_USAGE, why);
-	prepare_signals();
 	int status = rehearse_all(expected, &options, &target, why, sizeof(why));
 	status = status ? give_up(&options, (enum exit_status)status, why)
 			: measure(&options, &target, expected);

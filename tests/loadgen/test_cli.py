@@ -1,4 +1,5 @@
 """The command line: what is wrong is said in one line before the run, and every result is where it was asked for."""
+import contextlib
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import time
 
 import pytest
 from conftest import LOADGEN, ROOT, SCHEMA, check_document, loadgen, peer
+from servers import greet, served
 
 GOOD = ("--target", "127.0.0.1:9", "--protocol", "echo", "--connections", "2")
 
@@ -173,3 +175,35 @@ def test_nothing_stays_stopped_after_an_interrupt():
         process.terminate()
         assert process.wait(timeout=20) == 3
         assert server.stop()["messages"] > 0  # it would not answer SIGTERM if it were stopped
+
+
+def test_progress_on_a_terminal(tmp_path):
+    ours, theirs = os.openpty()
+    with peer() as server:
+        args = [LOADGEN, "--target", server.target, *GOOD[2:], "--warmup", "0", "--duration", "1300ms", "--probe", "0"]
+        done = subprocess.run(args, stdout=subprocess.PIPE, stderr=theirs, timeout=20)
+    os.close(theirs)
+    shown = ""
+    with contextlib.suppress(OSError):  # EIO: all has been read, and nobody holds the other side
+        while piece := os.read(ours, 10000).decode():
+            shown += piece
+    os.close(ours)
+    assert "measure" in shown and "replies/s" in shown and "left" in shown
+    assert shown.endswith("\r\033[K")  # the line is gone when the summary comes
+    assert b"\r" not in done.stdout
+
+
+def test_connections_per_request_rotate_over_sources():
+    seen = set()
+
+    def note(handler):
+        seen.add(handler.client_address[0])
+        greet(handler)
+
+    with served(note) as target:
+        loadgen(target, *"--protocol greet --connections 4".split())
+        rotated = set(seen)
+        seen.clear()
+        loadgen(target, *"--protocol greet --connections 4 --sources 3".split())
+    assert 8 < len(rotated) <= 16 and all(address.startswith("127.0.1.") for address in rotated)
+    assert seen == {"127.0.1.1", "127.0.1.2", "127.0.1.3"}

@@ -2,19 +2,21 @@
 import threading
 
 import pytest
-from conftest import ENGINES, loadgen, peer
+from conftest import ENGINES, attempts, loadgen, peer
 from servers import echo, greet, served
 
 
 @pytest.mark.parametrize("delay_ns", [100_000, 1_000_000, 10_000_000])
 def test_known_delays(delay_ns):
-    with peer(delay=delay_ns) as server:
-        run = loadgen(server.target, "--protocol", "echo", "--connections", 2)
-    latency = run.doc["latency_sent_ns"]
-    assert run.good
-    assert latency["min"] >= delay_ns
+    def attempt():
+        with peer(delay=delay_ns) as server:
+            run = loadgen(server.target, "--protocol", "echo", "--connections", 2)
+        latency = run.doc["latency_sent_ns"]
+        assert run.good and latency["min"] >= delay_ns
+        return run.doc["achieved_rps"] * latency["mean"] / 1e9
+
     # Little's law ties the clock of the latencies to the clock of the window: 2 = throughput x mean latency.
-    assert 1.6 < run.doc["achieved_rps"] * latency["mean"] / 1e9 < 2.4
+    attempts(3, attempt, lambda in_flight: 1.7 < in_flight < 2.3)
 
 
 def test_think_time_is_outside_latency():
@@ -89,7 +91,7 @@ def test_wrong_greetings(answer, name):
     assert set(run.failures) == {name} and run.doc["counts"]["ok"] == 0
 
 
-def test_twenty_thousand_bytes_in_pieces():
+def test_large_messages_in_pieces():
     """A server that reads slowly: sends are cut short and go on where they stopped."""
     def slow(handler):
         handler.request.settimeout(5)
@@ -97,7 +99,7 @@ def test_twenty_thousand_bytes_in_pieces():
             handler.request.sendall(data)
 
     with served(slow) as target:
-        run = loadgen(target, *"--protocol echo --connections 2 --size 8MiB --duration 100ms --drain 30s --timeout 30s --rcvbuf 20000".split())
+        run = loadgen(target, *"--protocol echo --connections 2 --size 8MiB --duration 100ms --drain 30s --timeout 30s".split())
     assert run.good, run.err
     assert run.doc["client"]["send_blocked"] > 0
 
