@@ -90,7 +90,7 @@ def headline(experiment: dict, metric: str, x: object, arm: str) -> str:
     found = cell["arms"].get(arm)
     value = found["values"].get(metric) if found else None
     if not value:
-        return "failed"
+        return "–" if found and found["samples"]["ok"] else "no good sample"
     if value["median"] is None:
         return f"> {number(value['above'])}"
     text = number(value["median"]) + ("°" if metric == "throughput_rps" and found["limit"] != "server" else "")

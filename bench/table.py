@@ -8,6 +8,7 @@ from bench import notes
 from bench.arms import sort_key
 from bench.units import number
 
+NO_VALUE = "·"  # measured, but this metric cannot be read there: memory of a handful of connections, say
 MARKS = {  # verdict -> sign, style
     "leans ahead": ("▲", "green"),
     "leans behind": ("▼", "yellow"),
@@ -24,7 +25,8 @@ def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tup
     if why_left_out:
         return Text("–", style="dim"), Text()
     if not found or not found["values"].get(metric):
-        return Text(why_empty(found), style="red"), Text()
+        word = why_empty(found)
+        return Text(word, style="red" if word != NO_VALUE else "dim"), Text()
     median = found["values"][metric]["median"]
     if median is None:
         return Text(f">{number(found['values'][metric]['above'])}", style="yellow"), Text()
@@ -41,7 +43,7 @@ def cell_texts(found: dict | None, why_left_out: str | None, metric: str) -> tup
 def why_empty(found: dict | None) -> str:
     """One word for a cell without a value: the worst thing that happened to its samples."""
     return next(
-        (status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), "no value"
+        (status for status in ("failed", "invalid", "unavailable") if found and found["samples"][status]), NO_VALUE
     )
 
 
