@@ -12,7 +12,7 @@ LIES = {
     "foreign": ("foreign", True, ()),
     "reset": ("reset", False, ()),
     "early": ("early_eof", False, ()),
-    "silent": ("timeout", False, ("--timeout", "100ms")),
+    "silent": ("timeout", False, ("--timeout", "1s", "--drain", "3s")),  # longer than a crowded host keeps the truth waiting
 }
 
 
