@@ -17,17 +17,17 @@ from harness.model import Model, command_prefix, environment
 from harness.server import Server
 
 PARENT = """
-import json, subprocess, sys, time
+import json, subprocess, sys
 child = subprocess.Popen(json.loads(sys.argv[1]), stdout=subprocess.PIPE)
 print(child.pid, child.stdout.readline().decode().strip(), flush=True)
-time.sleep(600)
+sys.stdin.read()  # until the test is over, or was itself killed
 """
 
 
 def test_a_server_dies_with_its_parent(model: Model) -> None:
     """A bench that is killed leaves no server behind (PR_SET_PDEATHSIG)."""
     command = [*command_prefix(model.sanitizer), str(model.path), "--port", "0", "--protocol", model.protocols[0]]
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdout=subprocess.PIPE, text=True,
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                               env=environment(model.sanitizer))
     pid, ready = parent.stdout.readline().split(maxsplit=1)
     watch = os.pidfd_open(int(pid))

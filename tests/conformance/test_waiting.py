@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
 
 import pytest
@@ -31,27 +30,22 @@ def answered(client: Client, protocol: str) -> None:
 
 
 def makespan(server: Server, protocol: str, count: int, delay_ms: int) -> tuple[float, int]:
-    """Seconds until `count` clients with a delay each, all asking at once, are served and gone; and the most threads seen."""
-    most, done = proc.user_threads(server.pid), threading.Event()
-
-    def watch() -> None:
-        nonlocal most
-        while not done.wait(0.005):
-            most = max(most, proc.user_threads(server.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.monotonic()
+    """Seconds until `count` clients with a delay each, all asking at once, are served and gone; and the server's threads,
+    counted when all of them are connected."""
+    before = len(proc.fds(server.pid))
     clients = [server.connect() for _ in range(count)]
+    if not server.model.alone:
+        proc.eventually(lambda: len(proc.fds(server.pid)) == before + count, "the clients are accepted")
+    threads = proc.user_threads(server.pid)
+    start = time.monotonic()
     for client in clients:
         ask(client, protocol, delay_ms)
     for client in clients:
         answered(client, protocol)
         client.close()
     took = time.monotonic() - start
-    done.set()
-    watcher.join()
-    return took, most
+    proc.eventually(lambda: len(proc.fds(server.pid)) == before, "the clients that left are closed")
+    return took, threads
 
 
 @pytest.mark.speaks("greet", "http")
