@@ -5,8 +5,8 @@
     tests/run.py conformance bench   only those whose name begins so
     tests/run.py --list              the suites there are
 
-Reports and logs stay in BUILD/test-reports (BUILD defaults to build). Exit 0: nothing failed. 1: something failed, a suite
-crashed, or it ran no test. 2: usage.
+Reports and logs stay in BUILD/test-reports (BUILD defaults to build). Exit 0: nothing failed. 1: something failed, a
+suite crashed, or it ran no test. 2: usage.
 """
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ PROBE = f"import sys; from importlib.util import find_spec as f; sys.exit(any(f(
 
 
 def use_a_python_that_can() -> None:
-    """The first python3 of some systems lacks the distribution's packages: continue in one that has them, and say which."""
+    """The first python3 of some systems lacks the distribution's packages: continue in one that has them, and say
+    which."""
     from bench.interpreter import candidates
 
     def can(python: str) -> bool:
@@ -43,7 +44,8 @@ def chosen(words: list[str], build: Path) -> list:
     unknown = [word for word in words if not any(suite.matches([word]) for suite in suites)]
     if unknown:
         names = sorted({suite.name.split()[0] for suite in suites})
-        print(f"tests: no suite is called {unknown[0]!r}; there are {', '.join(names)} (--list shows all)", file=sys.stderr)
+        print(f"tests: no suite is called {unknown[0]!r}; there are {', '.join(names)} (--list shows all)",
+              file=sys.stderr)
         sys.exit(2)
     return [suite for suite in suites if suite.matches(words)]
 

@@ -31,7 +31,8 @@ def test_describe_is_one_json_object(model: Model) -> None:
 def test_help_names_the_options_of_the_contract(model: Model) -> None:
     done = run(model, "--help")
     assert (done.returncode, done.stderr) == (0, ""), done
-    missing = [o for o in ("--port", "--protocol", "--delay", "--backlog", "--bind", "--listen") if o not in done.stdout]
+    options = ("--port", "--protocol", "--delay", "--backlog", "--bind", "--listen")
+    missing = [option for option in options if option not in done.stdout]
     assert not missing, f"--help says nothing about {missing}"
 
 
@@ -75,7 +76,8 @@ BAD_USAGE = {
 @pytest.mark.parametrize("case", BAD_USAGE)
 def test_bad_usage_is_one_line_and_exit_2(model: Model, case: str) -> None:
     args = BAD_USAGE[case]
-    protocol = [] if args[0] == "--protocol" else ["--protocol", "greet" if args[0] == "--delay" else model.protocols[0]]
+    speaking = "greet" if args[0] == "--delay" else model.protocols[0]  # echo takes no delay, whatever its value
+    protocol = [] if args[0] == "--protocol" else ["--protocol", speaking]
     if args == ["--port"]:
         protocol, args = [], [*protocol, "--port"]
     done = run(model, *protocol, *args)

@@ -22,8 +22,9 @@ def need_descriptors(count: int) -> None:
 
 @pytest.mark.speaks("echo", "http")
 def test_what_an_idle_connection_costs(model: Model, protocol: str, serve) -> None:
-    """Each has had its reply and waits for its next request. Where connections share the threads there are, one costs at most
-    512 bytes; where each has a thread, it costs that thread's stack, which is what `thread_per_conn` teaches."""
+    """Each has had its reply and waits for its next request. Where connections share the threads there are, one
+    costs at most 512 bytes; where each has a thread, it costs that thread's stack, which is what `thread_per_conn`
+    teaches."""
     count = 1000
     need_descriptors(count)
     server = serve(protocol)
@@ -65,7 +66,7 @@ def test_1100_connections_at_once(model: Model, protocol: str, serve) -> None:
     server = serve(protocol)
     clients = [server.connect() for _ in range(count)]
     if not model.alone:
-        proc.eventually(lambda: max(proc.fds(server.pid)) > 1024, "a descriptor beyond 1,024 in the server", patience_s=30)
+        proc.eventually(lambda: max(proc.fds(server.pid)) > 1024, "a descriptor beyond 1,024 in the server", 30)
         random.Random(5).shuffle(clients)
     for turn in range(1 if model.alone else 2):
         for i, client in enumerate(clients):
@@ -93,8 +94,9 @@ def numbered(protocol: str, i: int, turn: int) -> tuple[bytes, bytes]:
 
 
 def test_out_of_descriptors_and_back(model: Model, protocol: str, serve) -> None:
-    """A limit of 64 files and 120 clients: those inside are served, the server does not spin over those outside, and
-    every one of them is served as soon as others close. One client at a time never comes near the limit: all are served."""
+    """A limit of 64 files and 120 clients: those inside are served, the server does not spin over those outside,
+    and every one of them is served as soon as others close. One client at a time never comes near the limit: all
+    are served."""
     count = 120
     server = serve(protocol, nofile=64)
     clients = [server.connect() for _ in range(count)]
@@ -119,9 +121,9 @@ def test_out_of_descriptors_and_back(model: Model, protocol: str, serve) -> None
 
 
 def test_out_of_descriptors_without_a_client_to_wait_for(model: Model, protocol: str, serve) -> None:
-    """The limit is used up by something else than clients, so no close will ever end the wait. The server does not spin, and
-    serves when there is room again. One that blocks in accept(2) has its descriptor already: the kernel reserves it before it
-    waits, and the client is served under the old limit."""
+    """The limit is used up by something else than clients, so no close will ever end the wait. The server does not
+    spin, and serves when there is room again. One that blocks in accept(2) has its descriptor already: the kernel
+    reserves it before it waits, and the client is served under the old limit."""
     server = serve(protocol)
     used = 1 + max(proc.fds(server.pid))
     before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
@@ -158,8 +160,9 @@ def settled(server: Server, before: dict[int, str]) -> Callable[[], bool]:
 
 
 def test_no_leak_over_20000_connections(model: Model, protocol: str, serve, scale) -> None:
-    """Descriptors: exactly as many as before. Memory: what 2,000 connections touch may not grow by more than 256 KiB over
-    18,000 more, which is 15 bytes a connection; each thread beyond the first has an allocator's cache of its own to fill."""
+    """Descriptors: exactly as many as before. Memory: what 2,000 connections touch may not grow by more than 256
+    KiB over 18,000 more, which is 15 bytes a connection; each thread beyond the first has an allocator's cache of
+    its own to fill."""
     server = serve(protocol)
     before = proc.fds(server.pid)
     churn(server, protocol, scale(2000))
@@ -168,7 +171,7 @@ def test_no_leak_over_20000_connections(model: Model, protocol: str, serve, scal
     churn(server, protocol, scale(18_000))
     proc.eventually(settled(server, before), "as many descriptors as at the start")
     growth = proc.rss_kib(server.pid) - memory
-    # A sanitizer keeps freed blocks (ASan, whose leak check at exit is exact instead) or a history of every access (TSan).
+    # A sanitizer keeps freed blocks (ASan, whose leak check at exit is exact instead) or a history (TSan).
     allowed = {None: 256, "asan": 4096, "tsan": 1 << 20}[model.sanitizer] + 32 * (proc.user_threads(server.pid) - 1)
     assert growth <= allowed, f"{growth} KiB more after {scale(18_000)} connections"
     assert server.stop()["accepted"] == scale(2000) + scale(18_000)

@@ -83,7 +83,8 @@ def test_split_at_every_point(model: Model, protocol: str, serve) -> None:
 
 @pytest.mark.parametrize("delay", [None, "50ms"], ids=["at once", "after a delay"])
 def test_unread_input_does_not_turn_the_end_into_a_reset(model: Model, protocol: str, serve, delay: str | None) -> None:
-    """More follows the name than the server ever reads for it. Closing on it would reset, and could take the reply along."""
+    """More follows the name than the server ever reads for it. Closing on it would reset, and could take the reply
+    along."""
     server = serve(protocol, *(["--delay", delay] if delay else []))
     for surplus in (1, 1000, 100_000):
         client = server.connect()

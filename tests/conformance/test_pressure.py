@@ -18,11 +18,11 @@ RING_KIB = 2048  # servers/io_uring.c: 64 buffers of 32 KiB
 
 
 def memory_bound_kib(server: Server) -> int:
-    """What one connection may add: 64 KiB where the model asks for the bytes, and slack for what the first heavy use touches
-    (stack, allocator). Where workers take turns, each has a receive buffer and spare blocks of its own, which the connection
-    touches in passing. A completion model lends the kernel a ring of buffers and learns afterwards how much came: it may add
-    the ring, and once more its size, which the kernel can deliver before the model stops it. Sanitizers add red zones and
-    shadow. Never may it be the 10 MB themselves."""
+    """What one connection may add: 64 KiB where the model asks for the bytes, and slack for what the first heavy
+    use touches (stack, allocator). Where workers take turns, each has a receive buffer and spare blocks of its
+    own, which the connection touches in passing. A completion model lends the kernel a ring of buffers and learns
+    afterwards how much came: it may add the ring, and once more its size, which the kernel can deliver before the
+    model stops it. Sanitizers add red zones and shadow. Never may it be the 10 MB themselves."""
     kernel_chooses = "anon_inode:[io_uring]" in proc.fds(server.pid).values()
     ring = 2 * RING_KIB if kernel_chooses else 0
     workers = 128 * DEFAULT_WORKERS if server.model.has("workers") else 0
@@ -47,7 +47,8 @@ def test_10_mb_to_a_slow_reader(model: Model, protocol: str, serve) -> None:
     if others:
         others.expect(ROUND[protocol][1])
     bound = memory_bound_kib(server)
-    assert peak - before <= bound, f"the server grew by {peak - before} KiB over one slow reader, its bound is {bound} KiB"
+    grown = peak - before
+    assert grown <= bound, f"the server grew by {grown} KiB over one slow reader, its bound is {bound} KiB"
 
 
 def watch_memory(model: Model, server: Server, protocol: str, reader: threading.Thread) -> tuple[int, Client | None]:
@@ -93,7 +94,8 @@ def test_a_hog_does_not_starve_others(model: Model, protocol: str, serve) -> Non
 
 @pytest.mark.speaks("echo", "http")
 def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
-    """The server stops taking its bytes, does not spin over it, and goes on with the others; and with it, when it reads."""
+    """The server stops taking its bytes, does not spin over it, and goes on with the others; and with it, when it
+    reads."""
     server = serve(protocol)
     stuck = [server.connect(receive_buffer=4096) for _ in range(1 if model.alone else 4)]
     data = NOISE[:1 << 20] if protocol == "echo" else get("/bytes/2000")
@@ -151,8 +153,8 @@ def test_finished_clients_that_linger_cost_no_cpu(model: Model, protocol: str, s
 
 @pytest.mark.speaks("greet", "http")
 def test_a_reset_during_a_delay_and_the_reused_descriptor(model: Model, protocol: str, serve) -> None:
-    """Clients leave with a reset while the server waits for them; their descriptors go to new clients, who must never get
-    the old replies, neither at the old deadline nor later."""
+    """Clients leave with a reset while the server waits for them; their descriptors go to new clients, who must
+    never get the old replies, neither at the old deadline nor later."""
     server = serve(protocol, "--delay", "250ms")
     count = 1 if model.alone else 10
     for _ in range(3):

@@ -27,8 +27,8 @@ sys.stdin.read()  # until the test is over, or was itself killed
 def test_a_server_dies_with_its_parent(model: Model) -> None:
     """A bench that is killed leaves no server behind (PR_SET_PDEATHSIG)."""
     command = [*command_prefix(model.sanitizer), str(model.path), "--port", "0", "--protocol", model.protocols[0]]
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                              env=environment(model.sanitizer))
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True, env=environment(model.sanitizer))
     pid, ready = parent.stdout.readline().split(maxsplit=1)
     watch = os.pidfd_open(int(pid))
     try:

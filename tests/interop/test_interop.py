@@ -108,7 +108,8 @@ def test_wrk(model: Model, serve, path: str) -> None:
 def test_ab(model: Model, serve, keep_alive: bool) -> None:
     """ab speaks HTTP/1.0, and with -k asks for keep-alive, which it must be granted by name."""
     server, n, count = serve("http"), clients(model), 2000 * SECONDS
-    out = run(tool("ab"), "-q", *(["-k"] if keep_alive else []), "-n", str(count), "-c", str(n), "-s", "10", url(server, "/bytes/500"))
+    options = ["-q", "-n", str(count), "-c", str(n), "-s", "10", *(["-k"] if keep_alive else [])]
+    out = run(tool("ab"), *options, url(server, "/bytes/500"))
     assert number(out, r"Complete requests:\s+(\d+)") == count, out
     assert number(out, r"Failed requests:\s+(\d+)") == 0, out
     assert "Non-2xx" not in out, out

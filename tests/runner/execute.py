@@ -45,8 +45,8 @@ def start(suite: Suite, reports: Path, log: Path) -> subprocess.Popen[bytes]:
     command = [*suite.command, *([f"--junitxml={reports / 'report.xml'}"] if is_pytest else [])]
     env = {**os.environ, **suite.env, "CMOCKA_MESSAGE_OUTPUT": "XML", "CMOCKA_XML_FILE": str(reports / "%g.xml")}
     with log.open("wb") as out:
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, cwd=ROOT,
-                                start_new_session=True)
+        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env,
+                                cwd=ROOT, start_new_session=True)
 
 
 def verdict(suite: Suite, code: int, trouble: str, reports: Path, log: Path) -> junit.Outcome:

@@ -1,6 +1,7 @@
 """Every suite of the project: what is run, in which environment, and how long it may take.
 
-Suites are found by directory: a new unit test, protocol fuzzer or pytest file is one new file, and nothing here changes.
+Suites are found by directory: a new unit test, protocol fuzzer or pytest file is one new file, and nothing here
+changes.
 """
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 FUZZ_SECONDS = 10  # a smoke test; `make fuzz` looks for longer
-SANITIZERS = ("asan", "tsan")
+CPUS = len(os.sched_getaffinity(0))
+MOSTLY_WAITING = max(4, 3 * CPUS)  # jobs at a time, for what most tests of a server or of the bench do
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
@@ -24,7 +26,7 @@ class Suite:
     command: tuple[str, ...]
     env: dict[str, str] = field(default_factory=dict)
     limit_s: int = 600
-    missing: str = ""  # why it cannot run; it then fails with this message, because a suite that ran nothing proves nothing
+    missing: str = ""  # why it cannot run: it then fails, because a suite that ran nothing proves nothing
     one_case: bool = False  # writes no report: its exit code is its one result
 
     def matches(self, words: list[str]) -> bool:
@@ -35,14 +37,10 @@ def executables(directory: Path) -> list[Path]:
     return sorted(p for p in directory.glob("*") if p.is_file() and os.access(p, os.X_OK)) if directory.is_dir() else []
 
 
-def jobs() -> str:
-    """Most of a conformance test is waiting: three at a time for each CPU."""
-    return str(max(4, 3 * len(os.sched_getaffinity(0))))
-
-
-def pytest(name: str, directory: str, *args: str, parallel: bool = True, **kwargs) -> Suite:
-    workers = ("-n", jobs()) if parallel else ("-p", "no:xdist")
-    return Suite(name, (sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", *workers, *args, str(ROOT / directory)), **kwargs)
+def pytest(name: str, directory: str, *args: str, jobs: int = MOSTLY_WAITING, **kwargs) -> Suite:
+    workers = ("-n", str(jobs)) if jobs > 1 else ("-p", "no:xdist")
+    command = (sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", *workers, *args, str(ROOT / directory))
+    return Suite(name, command, **kwargs)
 
 
 def not_built(name: str, directory: Path) -> Suite:
@@ -55,7 +53,8 @@ def unit(build: Path) -> list[Suite]:
     for title, base in (("", build), (" asan", build / "asan")):
         for folder in ("unit", "loadgen"):
             programs = executables(base / "tests" / folder)
-            found += [Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120) for program in programs]
+            found += [Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120)
+                      for program in programs]
             if not programs and list((ROOT / "tests" / folder).glob("test_*.c")):
                 found.append(not_built(f"unit{title} {folder}", base / "tests" / folder))
     return found
@@ -65,11 +64,12 @@ def fuzz(build: Path) -> list[Suite]:
     """A bounded run of each fuzzer over its committed seeds."""
     found = []
     for program in executables(build / "fuzz"):
-        corpus = sorted(p for p in (ROOT / "tests" / "fuzz").glob("**/") if p.name in ("corpus", "seeds", program.name) and p.is_dir())
+        corpus = sorted(p for p in (ROOT / "tests" / "fuzz").glob("**/") if p.name in ("corpus", program.name))
         scratch = build / "fuzz.corpus" / program.name  # first: what is found new goes there, not into the seeds
         scratch.mkdir(parents=True, exist_ok=True)
         words = [f"-dict={path}" for path in sorted((ROOT / "tests" / "fuzz").glob("*.dict"))[:1]]
-        args = (f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", f"-artifact_prefix={scratch}/", *words, str(scratch), *map(str, corpus))
+        args = (f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", f"-artifact_prefix={scratch}/", *words,
+                str(scratch), *map(str, corpus))
         found.append(Suite(f"fuzz {program.name}", (str(program), *args), SANITIZER_ENV, limit_s=120, one_case=True))
     if not found and list((ROOT / "tests" / "fuzz").glob("*.c")):
         found.append(not_built("fuzz", build / "fuzz"))
@@ -77,8 +77,9 @@ def fuzz(build: Path) -> list[Suite]:
 
 
 def threaded() -> str:
-    """The pages with threads, and `blocking`, whose signal handler does its work. ThreadSanitizer has nothing to say about the
-    other ones, and holds back a signal that arrives in the waits it does not know (epoll_pwait2, pselect)."""
+    """The pages with threads, and `blocking`, whose signal handler does its work. ThreadSanitizer has nothing to
+    say about the other ones, and holds back a signal that arrives in the waits it does not know (epoll_pwait2,
+    pselect)."""
     pages = [page.stem for page in sorted((ROOT / "servers").glob("*.c")) if "pthread_create" in page.read_text()]
     return ",".join(["blocking", *pages])
 
@@ -87,8 +88,10 @@ def conformance(build: Path) -> list[Suite]:
     suites = [pytest("conformance liars", "tests/conformance/selftest", env={"CONFORMANCE_SCALE": "0.25"})]
     for title, base, scale, servers in (("plain", build, "1", ""), ("asan", build / "asan", "0.1", ""),
                                         ("tsan", build / "tsan", "0.05", threaded())):
-        missing = "" if executables(base / "servers") else f"no servers in {base / 'servers'}: run make{'' if title == 'plain' else ' ' + title}"
-        env = {"SERVERS_DIR": str(base / "servers"), "CONFORMANCE_SCALE": scale, "SERVERS": os.environ.get("SERVERS") or servers}
+        target = "make" if title == "plain" else f"make {title}"
+        missing = "" if executables(base / "servers") else f"no servers in {base / 'servers'}: run {target}"
+        env = {"SERVERS_DIR": str(base / "servers"), "CONFORMANCE_SCALE": scale,
+               "SERVERS": os.environ.get("SERVERS") or servers}
         suites.append(pytest(f"conformance {title}", "tests/conformance", env=env, missing=missing))
     return suites
 
@@ -97,18 +100,21 @@ def loadgen(build: Path) -> list[Suite]:
     if not list((ROOT / "tests" / "loadgen").glob("test_*.py")):
         return []
     if os.environ.get("LONG"):  # make validate: what takes minutes and is not to be disturbed
-        return [pytest("loadgen plain", "tests/loadgen", parallel=False, env={"LOADGEN": str(build / "loadgen"), "SHORT": ""})]
-    return [pytest(f"loadgen {title}", "tests/loadgen", env={"LOADGEN": str(base / "loadgen"), "BUILD": str(base), "SHORT": "1", **SANITIZER_ENV})
+        env = {"LOADGEN": str(build / "loadgen"), "SHORT": ""}
+        return [pytest("loadgen plain", "tests/loadgen", jobs=1, env=env)]
+    env = {"SHORT": "1", **SANITIZER_ENV}
+    return [pytest(f"loadgen {title}", "tests/loadgen", jobs=CPUS,  # an instrument: it should not measure its neighbours
+                   env={"LOADGEN": str(base / "loadgen"), "BUILD": str(base), **env})
             for title, base in (("plain", build), ("asan", build / "asan"))]
 
 
 def every(build: Path) -> list[Suite]:
     return [
-        pytest("runner", "tests/runner", parallel=False),
+        pytest("runner", "tests/runner", jobs=1),
         *unit(build),
         *fuzz(build),
         pytest("bench", "tests/bench"),
         *loadgen(build),
         *conformance(build),
-        pytest("interop", "tests/interop", parallel=False, env={"SERVERS_DIR": str(build / "servers")}),
+        pytest("interop", "tests/interop", jobs=1, env={"SERVERS_DIR": str(build / "servers")}),
     ]

@@ -52,12 +52,13 @@ def test_a_cmocka_report(tmp_path: Path) -> None:
     assert outcome.failures == [("two", "0x1 != 0x2")]
 
 
+ONE_GOOD = '<testsuite><testcase name="t"/></testsuite>'
 FAILING = {
     "exit 1 without a report": ("exit 1", "exit 1 without a failed test"),
     "crash": ("kill -SEGV $$", "exit -11"),
-    "crash after its tests passed": (write_report('<testsuite><testcase name="t"/></testsuite>') + "kill -ABRT $$", "exit -6"),
-    "leak after its tests passed": (write_report('<testsuite><testcase name="t"/></testsuite>')
-                                    + "echo '==7==ERROR: LeakSanitizer: detected memory leaks'; exit 23", "LeakSanitizer"),
+    "crash after its tests passed": (write_report(ONE_GOOD) + "kill -ABRT $$", "exit -6"),
+    "leak after its tests passed": (write_report(ONE_GOOD) + "echo '==7==ERROR: LeakSanitizer: leaks'; exit 23",
+                                    "LeakSanitizer"),
     "no test": ("exit 0", "ran no test"),
     "empty report": (write_report("<testsuites/>"), "ran no test"),
     "torn report": (write_report("<testsuite><testcase"), "no XML"),

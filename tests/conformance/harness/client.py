@@ -19,7 +19,8 @@ def body(n: int) -> bytes:
 
 def reply(content: bytes, status: str = "200 OK", connection: str | None = None, length: int | None = None) -> bytes:
     """The exact bytes of a reply (docs/protocols.md)."""
-    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(content) if length is None else length}\r\n"
+    n = len(content) if length is None else length
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {n}\r\n"
     return (head + (f"Connection: {connection}\r\n" if connection else "") + "\r\n").encode() + content
 
 
@@ -31,7 +32,10 @@ class Client:
     """One connection. Every wait ends after PATIENCE_S with an AssertionError that says what was missing."""
 
     def __init__(self, address: tuple | str, receive_buffer: int | None = None):
-        family = socket.AF_UNIX if isinstance(address, str) else (socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        if isinstance(address, str):
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:  # before connect: the window is agreed there
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -114,7 +118,8 @@ def difference(got: bytes, expected: bytes) -> str:
 
 
 def pump(client: Client, data: bytes, pause_s: float = 0, chunk: int = 1 << 18, half_close: bool = True) -> bytes:
-    """Send data and read the answer at the same time, as a full-duplex peer does; `pause_s` after each read makes a slow reader.
+    """Send data and read the answer at the same time, as a full-duplex peer does; `pause_s` after each read makes
+    a slow reader.
 
     Reads until EOF when it half-closes, else until as many bytes came back as were sent. No data: it only reads.
     """
@@ -146,7 +151,8 @@ def pump(client: Client, data: bytes, pause_s: float = 0, chunk: int = 1 << 18, 
 
 
 def fill(client: Client, data: bytes, quiet_s: float = 0.3) -> int:
-    """Send data round and round without ever reading, until the peer has taken nothing for a while; returns the bytes taken."""
+    """Send data round and round without ever reading, until the peer has taken nothing for a while; returns the
+    bytes taken."""
     taken, quiet_since = 0, time.monotonic()
     deadline = time.monotonic() + 2 * PATIENCE_S
     client.sock.setblocking(False)

@@ -110,5 +110,5 @@ def find_models() -> list[Model]:
     """Every executable in SERVERS_DIR (default build/servers); SERVERS=a,b narrows the list."""
     directory = Path(os.environ.get("SERVERS_DIR") or ROOT / "build" / "servers")
     wanted = set(filter(None, os.environ.get("SERVERS", "").split(",")))
-    found = sorted(p for p in directory.glob("*") if p.is_file() and os.access(p, os.X_OK)) if directory.is_dir() else []
+    found = sorted(p for p in directory.glob("*") if p.is_file() and os.access(p, os.X_OK))
     return [describe(p) for p in found if not wanted or p.name in wanted]

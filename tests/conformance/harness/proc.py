@@ -27,9 +27,11 @@ def runnable(pid: int) -> bool:
 
 
 def busy_share(pid: int, window_s: float = 0.5, windows: int = 4, enough: float = 0.02) -> float:
-    """The share of a CPU that a process takes, by its CPU clock; or 1 if it was runnable at nearly every moment, got it or not.
+    """The share of a CPU that a process takes, by its CPU clock; or 1 if it was runnable at nearly every moment,
+    got it or not.
 
-    The quietest of a few windows: one that spins is busy in each of them, one that was finishing its work has a quiet one."""
+    The quietest of a few windows: one that spins is busy in each of them, one that was finishing its work has a
+    quiet one."""
     least = 1.0
     for _ in range(windows):
         cpu, start, moments = cpu_s(pid), time.monotonic(), []

@@ -72,7 +72,8 @@ def parser() -> Parser:
 
 def describe() -> str:
     return json.dumps(dict(name=NAME, thesis="a reference for the suite", protocols=list(PROTOCOLS), needs=[],
-                           options=["port", "protocol", "delay", "delay-blocks", "backlog", "bind", "listen", "loops-per-us"],
+                           options=["port", "protocol", "delay", "delay-blocks", "backlog", "bind", "listen",
+                                    "loops-per-us"],
                            clients_at_once=1 if ALONE else None))
 
 

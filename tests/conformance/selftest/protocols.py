@@ -15,8 +15,8 @@ TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 class Session:
     """One connection: a protocol and its buffers. step() makes progress until it can no more, or must pause."""
 
-    __slots__ = ("protocol", "lie", "inp", "out", "eof", "finished", "pause_s", "owed", "owed_body", "body_at", "body_end",
-                 "requests", "stale_fd", "then_finish")  # an idle connection has to fit 512 bytes here, too
+    __slots__ = ("protocol", "lie", "inp", "out", "eof", "finished", "pause_s", "owed", "owed_body", "body_at",
+                 "body_end", "requests", "stale_fd", "then_finish")  # an idle connection has to fit 512 bytes here, too
 
     def __init__(self, protocol, lie: str):
         self.protocol, self.lie = protocol, lie
@@ -137,7 +137,8 @@ class Http:
         target = re.fullmatch(rb"(?:http://[^/?]+)?(/[^?]*|)(\?.*)?", first[2])
         names = [name for name, _ in fields]
         if names.count(b"host") > 1 or (version == (1, 1) and b"host" not in names) or b"transfer-encoding" in names \
-                or any(n == b"content-length" and v != b"0" for n, v in fields) or (method in ("GET", "HEAD") and not target):
+                or any(n == b"content-length" and v != b"0" for n, v in fields) \
+                or (method in ("GET", "HEAD") and not target):
             return self.refuse(s, "400 Bad Request", b"bad request\n")
         if version not in ((1, 0), (1, 1)):
             return self.refuse(s, "505 HTTP Version Not Supported", b"version not supported\n")
@@ -171,7 +172,8 @@ class Http:
 
 
 def response(status: str, text: bytes, connection: str | None, length: int | None = None) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(text) if length is None else length}\r\n"
+    n = len(text) if length is None else length
+    head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {n}\r\n"
     return (head + (f"Connection: {connection}\r\n" if connection else "") + "\r\n").encode() + text
 
 

@@ -231,7 +231,8 @@ def main() -> None:
         listener, ready = listen(options)
     except OSError as error:
         where = options.listen or f"{options.bind}:{options.port}"
-        sys.exit(f"{NAME}: cannot listen on {where}: {error.strerror}; choose another --port, --bind or --listen, or stop what holds it")
+        sys.exit(f"{NAME}: cannot listen on {where}: {error.strerror}; "
+                 "choose another --port, --bind or --listen, or stop what holds it")
     loop = Loop(listener, options)
 
     def stop(*_: object) -> None:

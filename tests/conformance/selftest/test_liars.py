@@ -69,8 +69,9 @@ def run_suite(directory: Path, *args: str) -> dict[str, bool]:
     report = directory.parent / "report.xml"
     env = {**os.environ, "SERVERS_DIR": str(directory), "SERVERS": "", "CONFORMANCE_PATIENCE": "4"}
     env.pop("PYTEST_XDIST_WORKER", None)
-    subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junitxml={report}", "--ignore", str(HERE), *args,
-                    str(SUITE)], env=env, cwd=SUITE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junitxml={report}",
+                    "--ignore", str(HERE), *args, str(SUITE)], env=env, cwd=SUITE,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     cases = ElementTree.parse(report).getroot().iter("testcase")
     return {c.get("name", ""): c.find("failure") is None and c.find("error") is None
             for c in cases if c.find("skipped") is None}
