@@ -103,7 +103,7 @@ def loadgen(build: Path) -> list[Suite]:
         env = {"LOADGEN": str(build / "loadgen"), "SHORT": ""}
         return [pytest("loadgen plain", "tests/loadgen", jobs=1, env=env)]
     env = {"SHORT": "1", **SANITIZER_ENV}
-    return [pytest(f"loadgen {title}", "tests/loadgen", jobs=CPUS,  # an instrument: it should not measure its neighbours
+    return [pytest(f"loadgen {title}", "tests/loadgen", jobs=CPUS,  # it should not measure its neighbours
                    env={"LOADGEN": str(base / "loadgen"), "BUILD": str(base), **env})
             for title, base in (("plain", build), ("asan", build / "asan"))]
 

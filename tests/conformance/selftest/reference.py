@@ -223,6 +223,9 @@ def main() -> None:
         return print(describe())
     if options.delay is not None and options.protocol == "echo":
         parser().error("--delay needs requests: echo has none; use greet or http")
+    if LIE == "cannot-run-here":  # no lie, but what a model says whose system call is forbidden
+        sys.stderr.write(f"{NAME}: io_uring_setup: Operation not permitted\n")
+        sys.exit(77)
     options.delay = options.delay or 0
     options.loops_per_us = options.loops_per_us or 20
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -64,17 +64,21 @@ def make_server(directory: Path, name: str, **env: str) -> None:
     file.chmod(0o755)
 
 
-def run_suite(directory: Path, *args: str) -> dict[str, bool]:
-    """Run the suite over the servers of a directory; test case -> passed. Skipped cases are left out."""
+def run_cases(directory: Path, *args: str) -> list[ElementTree.Element]:
+    """Run the suite over the servers of a directory; the test cases of its report."""
     report = directory.parent / "report.xml"
     env = {**os.environ, "SERVERS_DIR": str(directory), "SERVERS": "", "CONFORMANCE_PATIENCE": "4"}
     env.pop("PYTEST_XDIST_WORKER", None)
     subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", f"--junitxml={report}",
                     "--ignore", str(HERE), *args, str(SUITE)], env=env, cwd=SUITE,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    cases = ElementTree.parse(report).getroot().iter("testcase")
+    return list(ElementTree.parse(report).getroot().iter("testcase"))
+
+
+def run_suite(directory: Path, *args: str) -> dict[str, bool]:
+    """Test case -> passed. Skipped cases are left out."""
     return {c.get("name", ""): c.find("failure") is None and c.find("error") is None
-            for c in cases if c.find("skipped") is None}
+            for c in run_cases(directory, *args) if c.find("skipped") is None}
 
 
 @pytest.mark.parametrize("lie", [*LIARS, *ALONE_LIARS])
@@ -99,3 +103,13 @@ def test_the_honest_reference_passes_what_catches_the_liars(tmp_path: Path, alon
     results = run_suite(servers, "-k", wanted)
     failed = sorted(name for name, passed in results.items() if not passed)
     assert len(results) > 30 and not failed, f"the honest server fails {failed} of {len(results)}"
+
+
+def test_a_server_that_cannot_run_here_is_skipped_with_its_reason(tmp_path: Path) -> None:
+    servers = tmp_path / "servers"
+    servers.mkdir()
+    make_server(servers, "barred", LIE="cannot-run-here")
+    skipped = [case.find("skipped") for case in run_cases(servers, "-k", "before_anybody_came")]
+    assert len(skipped) == 6 and None not in skipped
+    reasons = {skip.get("message") for skip in skipped}
+    assert reasons == {"barred cannot run here: barred: io_uring_setup: Operation not permitted"}
