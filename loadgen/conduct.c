@@ -10,6 +10,10 @@
 /* How often the end of the drain is looked for. */
 static const uint64_t DRAIN_LOOK_NS = NS_PER_MS;
 
+/* Threads of watched processes are looked at this long before the window begins, or halfway through a shorter
+ * warm-up. */
+static const uint64_t PREPARE_NS = 50 * NS_PER_MS;
+
 /* A tick of the timeline waits a little, so that the workers have published their second. */
 static const uint64_t TICK_DELAY_NS = 50 * NS_PER_MS;
 
@@ -31,7 +35,7 @@ bool conduct_sleep(uint64_t until_ns)
 static void sample_edge(
 	const struct stage *s, struct host_sample *sample, uint64_t *process_cpu_ns, uint64_t *cpu_ns)
 {
-	host_sample(sample, s->run.options);
+	host_sample_clocks(sample, s->run.options);
 	*process_cpu_ns = clock_cpu(CLOCK_PROCESS_CPUTIME_ID);
 	for (uint32_t i = 0; i < s->count; i++) {
 		clockid_t clock;
@@ -111,40 +115,67 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+/* Where the main thread stands in a run. */
+struct progress {
+	uint64_t window_start_ns, prepare_ns, tick_ns;
+	uint64_t cpu_start_ns, cpu_end_ns; /* of the whole process */
+	bool wanted;                       /* somebody wants to be told */
+	bool prepared, begun, ended;
+};
+
+/* The edges of the window that have come. */
+static void do_edges(struct stage *s, struct result *r, struct progress *p, uint64_t now)
+{
+	const struct options *o = s->run.options;
+
+	if (!p->prepared && (now >= p->prepare_ns || r->interrupted)) {
+		host_sample_threads(&r->before, o);
+		p->prepared = true;
+	}
+	if (!p->begun && (now >= p->window_start_ns || r->interrupted)) {
+		sample_edge(s, &r->before, &p->cpu_start_ns, s->cpu_before);
+		p->begun = true;
+	}
+	if (!p->ended && now >= s->run.window_end_ns) {
+		sample_edge(s, &r->after, &p->cpu_end_ns, s->cpu_after);
+		host_sample_threads(&r->after, o);
+		p->ended = true;
+	}
+}
+
+static uint64_t next_edge(const struct stage *s, const struct progress *p, uint64_t now)
+{
+	if (!p->prepared)
+		return p->prepare_ns;
+	if (!p->begun)
+		return p->window_start_ns;
+	return p->ended ? now + DRAIN_LOOK_NS : s->run.window_end_ns;
+}
+
 void conduct(struct stage *s, struct result *r)
 {
-	uint64_t cpu_start = 0, cpu_end = 0, window_start_ns = s->run.window_start_ns;
-	bool wanted = timeline_wanted(s->timeline), begun = false, ended = false;
-	uint64_t tick_ns = s->run.start_ns + NS_PER_S;
+	uint64_t warmup_ns = s->run.window_start_ns - s->run.start_ns;
+	struct progress p = {.window_start_ns = s->run.window_start_ns,
+		.prepare_ns = s->run.window_start_ns - least(PREPARE_NS, warmup_ns / 2),
+		.tick_ns = s->run.start_ns + NS_PER_S,
+		.wanted = timeline_wanted(s->timeline)};
 
 	plan_events(s, r);
 	while (atomic_load(&s->finished) < s->count) {
 		uint64_t now = clock_now();
-		if (!begun && (now >= window_start_ns || r->interrupted)) {
-			sample_edge(s, &r->before, &cpu_start, s->cpu_before);
-			begun = true;
+		do_edges(s, r, &p, now);
+		uint64_t next_ns = least(do_events(r, now, p.ended), next_edge(s, &p, now));
+		if (p.wanted && now >= p.tick_ns + TICK_DELAY_NS) {
+			tell(s, p.tick_ns);
+			p.tick_ns += NS_PER_S;
 		}
-		if (!ended && now >= s->run.window_end_ns) {
-			sample_edge(s, &r->after, &cpu_end, s->cpu_after);
-			ended = true;
-		}
-		uint64_t next_ns = do_events(r, now, ended);
-		if (wanted && now >= tick_ns + TICK_DELAY_NS) {
-			tell(s, tick_ns);
-			tick_ns += NS_PER_S;
-		}
-		next_ns = least(next_ns, wanted ? tick_ns + TICK_DELAY_NS : CLOCK_NEVER);
-		next_ns = least(next_ns, !begun   ? window_start_ns
-					 : !ended ? s->run.window_end_ns
-						  : now + DRAIN_LOOK_NS);
+		if (p.wanted)
+			next_ns = least(next_ns, p.tick_ns + TICK_DELAY_NS);
 		if (conduct_sleep(next_ns))
 			interrupt(s, r);
 	}
 	/* The workers may be through before this thread has seen the end of the window. */
-	if (!begun)
-		sample_edge(s, &r->before, &cpu_start, s->cpu_before);
-	if (!ended)
-		sample_edge(s, &r->after, &cpu_end, s->cpu_after);
+	do_edges(s, r, &p, CLOCK_NEVER);
 	do_events(r, clock_now(), true);
-	r->process_cpu_ns = cpu_end - cpu_start;
+	r->process_cpu_ns = p.cpu_end_ns - p.cpu_start_ns;
 }

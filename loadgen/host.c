@@ -69,17 +69,11 @@ static void sample_switches(struct watched_process *p, const char *task_folder)
 	p->switches_known = true;
 }
 
-static void sample_process(struct watched_process *p, pid_t pid)
+static void sample_threads(struct watched_process *p, pid_t pid)
 {
 	char task_folder[64];
-	clockid_t clock;
 	cpu_set_t allowed;
 
-	memset(p, 0, sizeof(*p));
-	if (clock_getcpuclockid(pid, &clock) != 0)
-		return;
-	p->cpu_ns = clock_cpu(clock);
-	p->found = p->cpu_ns > 0;
 	snprintf(task_folder, sizeof(task_folder), "/proc/%d/task", (int)pid);
 	uint32_t threads = count_threads(task_folder);
 	uint32_t cpus =
@@ -87,6 +81,14 @@ static void sample_process(struct watched_process *p, pid_t pid)
 	p->usable_cpus = threads < cpus ? threads : cpus;
 	if (threads <= THREADS_READ)
 		sample_switches(p, task_folder);
+}
+
+static void sample_clock(struct watched_process *p, pid_t pid)
+{
+	clockid_t clock;
+
+	p->cpu_ns = clock_getcpuclockid(pid, &clock) == 0 ? clock_cpu(clock) : 0;
+	p->found = p->cpu_ns > 0;
 }
 
 static void sample_cpus(struct host_sample *s)
@@ -109,12 +111,17 @@ static void sample_cpus(struct host_sample *s)
 	fclose(file);
 }
 
-void host_sample(struct host_sample *s, const struct options *o)
+void host_sample_threads(struct host_sample *s, const struct options *o)
 {
-	memset(s, 0, sizeof(*s));
+	for (uint32_t i = 0; i < o->watch_count; i++)
+		sample_threads(&s->watched[i], (pid_t)o->watch[i]);
+}
+
+void host_sample_clocks(struct host_sample *s, const struct options *o)
+{
 	s->at_ns = clock_now();
 	for (uint32_t i = 0; i < o->watch_count; i++)
-		sample_process(&s->watched[i], (pid_t)o->watch[i]);
+		sample_clock(&s->watched[i], (pid_t)o->watch[i]);
 	sample_cpus(s);
 }
 

@@ -10,7 +10,7 @@
 
 struct watched_process {
 	bool found;
-	uint64_t cpu_ns; /* of the whole process, exited threads included; not of its children */
+	uint64_t cpu_ns;     /* of the whole process, exited threads included; not of its children */
 	bool switches_known; /* not of a process with many threads: reading them would disturb the load */
 	uint64_t voluntary_switches, involuntary_switches; /* summed over its living threads */
 	uint32_t usable_cpus; /* at once: the smaller of its threads and the CPUs it may use */
@@ -30,7 +30,10 @@ struct host_sample {
 /* Do all --watch processes exist? Else the first that does not. */
 bool host_watchable(const struct options *o, uint64_t *missing_pid);
 
-void host_sample(struct host_sample *s, const struct options *o);
+/* The two parts of a sample, of a struct that was all zero. The clocks are quick; the threads are not, and are
+ * therefore looked at outside the window: before the clocks at its beginning, behind them at its end. */
+void host_sample_threads(struct host_sample *s, const struct options *o);
+void host_sample_clocks(struct host_sample *s, const struct options *o);
 
 /* What happened between two samples, as the record has it: `watch` and `host`. New references. */
 json_t *host_watch_json(const struct options *o, const struct host_sample *a, const struct host_sample *b);
