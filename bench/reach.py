@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import host, measure, paths, placement, runner, stats
+from bench import host, paths, placement, runner, serve, stats
 from bench.errors import BenchError
 
 BLOCKS = 12
@@ -68,17 +68,11 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @contextmanager
 def serving(name: str, protocol: str, site: Site):
     """A fresh server of that name: its process and HOST:PORT."""
     with ExitStack() as stack:
-        port = free_port()
+        port = serve.free_port()
         argv: Sequence[str] = (str(paths.build_dir() / "servers" / name), "--protocol", protocol)
         if name == "plain_epoll":
             argv = (str(paths.build_dir() / "arms" / name),)
@@ -88,11 +82,11 @@ def serving(name: str, protocol: str, site: Site):
             argv = (nginx_path(), "-c", f"{folder}/nginx.conf", "-p", folder, "-e", "stderr")
         server = host.Child(argv, site.server_cpus, site.undertaker)
         stack.callback(server.close)
-        if name == "nginx":
-            wait_for_port(server, port)
-            yield server, f"127.0.0.1:{port}"
-        else:
-            yield server, measure.wait_ready(server)
+        try:
+            target = serve.wait_listening(server, port, None, None) if name == "nginx" else serve.wait_ready(server)
+        except (serve.Failed, serve.Unavailable) as why:
+            raise BenchError(f"{name}: {why}: {server.last_words()}") from None
+        yield server, target
 
 
 def nginx_path() -> str:
@@ -100,16 +94,6 @@ def nginx_path() -> str:
     if not path:
         raise BenchError("nginx is not here, and two bars are held against it; run: bench/require.sh extras")
     return path
-
-
-def wait_for_port(server: host.Child, port: int) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until and not server.ended():
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    raise BenchError(f"nginx does not listen: {server.last_words()}")
 
 
 def reply_length(target: str, path: str) -> int:
