@@ -69,6 +69,20 @@ def kill_group(group: int, number: int = signal.SIGKILL) -> None:
         pass
 
 
+def terminate(pid: int) -> None:
+    """Asks a process to end that a child of ours has started: a server under a tracer, which would not pass it on."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+
+
+def child_of(pid: int) -> int:
+    """The one process that this one has started itself (proc_pid_task_children(5))."""
+    with open(f"/proc/{pid}/task/{pid}/children") as children:
+        return int(children.read().split()[0])
+
+
 class Child:
     """One process with its output kept in memory, so that neither a full disk nor a full pipe disturbs it."""
 

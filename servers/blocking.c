@@ -8,7 +8,8 @@
  * While a send waits nothing is read: a client that sends on and never reads stops its own echo, and here
  * everybody else's.
  *
- * Per request: recv, send. A return from accept or recv counts as a wake-up that brings one event.
+ * Per request, one connection at a time: recv, send.
+ * A return from accept or recv counts as a wake-up that brings one event.
  * Needs nothing beyond POSIX.
  * Try: build/servers/blocking --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice at once
  */

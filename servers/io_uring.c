@@ -8,7 +8,7 @@
  * What that costs is lifetime: an operation in flight holds the client's memory and socket, so a client is
  * let go only when its last operation has completed, and whoever wants it gone sooner has to cancel.
  *
- * Per request, one connection at a time: io_uring_enter twice, as the send's completion ends a wait, too.
+ * Per request, one connection at a time: io_uring_enter twice (the send's completion ends a wait, too).
  * Needs Linux 6.1 (IORING_SETUP_DEFER_TASKRUN) and a sandbox that allows it; pkg-config: liburing
  * Try: build/servers/io_uring --protocol http --port 8080, then curl http://127.0.0.1:8080/
  */
@@ -191,7 +191,7 @@ static void wait_for_room(bool closed_one)
 	if (!closed_one && counters.open > 0)
 		return;
 	if (!closed_one)
-		pause_here((struct pause){PAUSE_SLEEP, RETRY_NS});
+		pause_here((struct pause){.kind = PAUSE_SLEEP, .amount = RETRY_NS});
 	submit_accept();
 }
 

@@ -8,7 +8,8 @@
  *
  * While a send waits nothing is read: a client that sends on and never reads stops its own echo, nobody else's.
  *
- * Per request: recv, send. A return from accept or recv counts as a wake-up that brings one event.
+ * Per request, one connection at a time: recv, send.
+ * A return from accept or recv counts as a wake-up that brings one event.
  * Needs POSIX threads.
  * Try: build/servers/thread_per_conn --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice
  */

@@ -10,7 +10,8 @@
  * queue; or a worker, until epoll_ctl arms it again. A worker waits for no peer: sockets do not block, and what
  * cannot be sent is left until the kernel reports room for it.
  *
- * Per request, one connection at a time: epoll_wait, a futex to wake a worker, recv, send, epoll_ctl.
+ * Per request, one connection at a time: epoll_wait, futex... (wakes a worker, who waits for the next one; more
+ * where they meet at the queue's lock), recv, send, epoll_ctl.
  * Wake-ups are returns of the dispatcher's wait and of the workers' waits for the queue; events come from the
  * former.
  * Needs Linux 2.6.28 (epoll, accept4) and POSIX threads.

@@ -1,0 +1,108 @@
+"""System calls per request: what strace counts is what each page says, call by call."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from bench import arms, lockstep, pages
+from bench.errors import BenchError
+from bench.serve import Unavailable
+
+BUILT = arms.model_names()
+CPUS = sorted(os.sched_getaffinity(0))
+REQUESTS = 20
+
+
+def page(tmp_path: Path, line: str, before: str = "") -> pages.Page:
+    (tmp_path / "mine.c").write_text(
+        f'/* mine: a page.\n *\n * How it waits.\n *\n{before} * {line}\n * Needs nothing; pkg-config: libone libtwo\n */\n'
+        'static const struct model model = {\n\t.name = "mine",\n\t.thesis = "One sentence, "\n\t\t  "in two parts.",\n};\n'
+    )
+    return pages.read("mine", tmp_path)
+
+
+def test_a_page_is_read_without_being_built(tmp_path: Path) -> None:
+    found = page(tmp_path, "Per request, one connection at a time: recv, send.")
+    assert found.thesis == "One sentence, in two parts."
+    assert found.libraries == ("libone", "libtwo")
+    assert found.calls == pages.Calls({"recvfrom": 1, "sendto": 1}, frozenset())
+
+
+@pytest.mark.parametrize(
+    "line, exact, open_ended",
+    [
+        ("epoll_pwait2, recv, send.", {"epoll_pwait2": 1, "recvfrom": 1, "sendto": 1}, set()),
+        ("io_uring_enter twice (why. too), close. More text, here.", {"io_uring_enter": 2, "close": 1}, set()),
+        ("read thrice, read and write 11 times.", {"read": 4, "write": 11}, set()),
+        ("recv... (as often as\n * it finds nothing), send.", {"sendto": 1}, {"recvfrom"}),
+    ],
+)
+def test_the_line_on_system_calls_is_parsed(tmp_path: Path, line: str, exact: dict, open_ended: set) -> None:
+    assert page(tmp_path, f"Per request, one connection at a time: {line}").calls == pages.Calls(exact, frozenset(open_ended))
+
+
+@pytest.mark.parametrize(
+    "line, complaint",
+    [
+        ("Per request: recv, send.", "no such line"),
+        ("Per request, one connection at a time: a futex to wake a worker, recv.", "'a futex to wake a worker' is not"),
+    ],
+)
+def test_a_line_of_another_form_is_refused_with_its_page(tmp_path: Path, line: str, complaint: str) -> None:
+    with pytest.raises(BenchError, match=f"servers/mine.c.*{complaint}"):
+        page(tmp_path, line).calls
+
+
+def lockstep_of(model: str, case: lockstep.Case) -> dict:
+    if why := lockstep.why_impossible():
+        pytest.skip(why)
+    if model not in BUILT:
+        lacks = " ".join(pages.missing_libraries(pages.read(model)))
+        pytest.skip(f"{model} is not built" + (f": pkg-config finds no {lacks}" if lacks else " (make)"))
+    arm = arms.models([model])[0]
+    if case.protocol not in arm.protocols:
+        pytest.skip(f"{model} does not speak {case.protocol}")
+    try:
+        return lockstep.count(arm, case, REQUESTS, CPUS)
+    except Unavailable as why:
+        pytest.skip(str(why))
+
+
+@pytest.mark.parametrize("case", [c for c in lockstep.CASES if c.name in ("echo", "http")], ids=lambda c: c.name)
+@pytest.mark.parametrize("model", pages.names())
+def test_each_page_says_what_strace_counts(model: str, case: lockstep.Case) -> None:
+    """Named calls exactly as often; calls with dots at least once; nothing that the page does not name."""
+    said = pages.read(model).calls
+    counted = lockstep_of(model, case)["calls"]
+    assert {name: n for name, n in counted.items() if name not in said.open_ended} == said.exact
+    assert {name for name in said.open_ended if counted.get(name, 0) < 1} == set()
+
+
+def test_a_difference_would_be_seen() -> None:
+    """The pages' counts are not all alike, and a request on a connection of its own costs more."""
+    kept, fresh = (lockstep_of("epoll_lt", case)["calls"] for case in lockstep.CASES if case.name in ("echo", "connection"))
+    assert kept == {"epoll_pwait2": 1, "recvfrom": 1, "sendto": 1}
+    assert fresh["close"] == 1 and fresh["epoll_ctl"] == 1 and sum(fresh.values()) > sum(kept.values())
+
+
+def test_a_server_that_never_sleeps_is_not_waited_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "NEVER_QUIET_S", 0.05)
+    watch = lockstep.Quiet(lambda: [os.getpid()])  # this process looks, so it runs
+    watch.wait()
+    assert watch.restless
+
+
+def test_http_replies_are_awaited_whole() -> None:
+    get = next(case for case in lockstep.CASES if case.name == "http")
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+    assert not lockstep.is_whole(head + b"ab", get) and lockstep.is_whole(head + b"abc", get)
+
+
+def test_a_lost_server_is_an_error_and_no_endless_wait() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = lockstep.Connection(f"127.0.0.1:{listener.getsockname()[1]}")
+        listener.accept()[0].close()
+        with pytest.raises((BenchError, ConnectionError)):
+            client.ask(lockstep.CASES[0])
