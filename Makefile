@@ -167,7 +167,7 @@ UNIT_WRAP  = -Wl,--wrap=block_get,--wrap=block_put,--wrap=malloc,--wrap=realloc
 FUZZERS    = $(if $(shell command -v $(CLANG)),$(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c)))
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -Iservers/core -Itests/unit
-FUZZED     = $(addprefix servers/core/,block.c conn.c greet.c http.c http_parse.c) $(addprefix tests/unit/,play.c guard.c ledger.c)
+FUZZED     = $(addprefix servers/core/,block.c body.c conn.c frame.c greet.c http.c http_parse.c) $(addprefix tests/unit/,play.c guard.c ledger.c)
 FUZZ_SECONDS ?= 30
 WITH_ASAN += unit-programs
 TEST_PARTS += unit-programs fuzz-programs

@@ -140,7 +140,7 @@ static void wait_for_room(void)
 	if (counters.open > 0)
 		watch_listener(false);
 	else
-		pause_here((struct pause){PAUSE_SLEEP, RETRY_NS});
+		pause_here((struct pause){.kind = PAUSE_SLEEP, .amount = RETRY_NS});
 }
 
 static void open_client(int fd)

@@ -1,4 +1,6 @@
 #include "conn.h"
+
+#include "body.h"
 #include "protocol.h"
 
 #include <assert.h>
@@ -18,6 +20,16 @@ void conn_move(struct conn *conn, struct core *core)
 	blocks_trim(&core->blocks, 2);
 }
 
+/* What turns input into output; for echo nothing needs to. */
+static const struct {
+	size_t (*take)(struct conn *, const uint8_t *data, size_t n);
+	void (*resume)(struct conn *);
+} protocols[] = {
+	[PROTOCOL_GREET] = {greet_take, greet_resume},
+	[PROTOCOL_HTTP] = {http_take, http_resume},
+	[PROTOCOL_FRAME] = {frame_take, frame_resume},
+};
+
 static bool owes(const struct conn *conn)
 {
 	return block_used(conn->out) > 0 || conn->body_at < conn->body_end;
@@ -31,7 +43,7 @@ static bool blocked(const struct conn *conn)
 
 static size_t take(struct conn *conn, const uint8_t *data, size_t n)
 {
-	return conn->core->protocol == PROTOCOL_HTTP ? http_take(conn, data, n) : greet_take(conn, data, n);
+	return protocols[conn->core->protocol].take(conn, data, n);
 }
 
 /* Keeps input for later. Without room at the tail it moves down, or into a larger block: input is never lent.
@@ -122,7 +134,7 @@ struct span conn_output(const struct conn *conn)
 {
 	if (block_used(conn->out) > 0)
 		return (struct span){conn->out->data + conn->out->begin, block_used(conn->out)};
-	return http_body(conn->body_at, conn->body_end);
+	return body_span(conn->body_at, conn->body_end);
 }
 
 void conn_sent(struct conn *conn, size_t n)
@@ -147,8 +159,10 @@ void conn_sent(struct conn *conn, size_t n)
 	}
 }
 
-struct pause conn_pause(const struct conn *conn)
+struct pause conn_pause(struct conn *conn)
 {
+	if (conn->pause.kind == PAUSE_FILE && !conn->pause.buf)
+		http_lend(conn);
 	return conn->pause;
 }
 
@@ -160,11 +174,15 @@ void conn_did(struct conn *conn, unsigned what)
 		return;
 	}
 	conn->pause.kind = PAUSE_NONE;
-	if (conn->core->protocol == PROTOCOL_GREET)
-		greet_resume(conn);
-	else
-		http_resume(conn);
+	protocols[conn->core->protocol].resume(conn);
 	take_held(conn);
+}
+
+void conn_read(struct conn *conn, ssize_t n)
+{
+	assert(conn->pause.kind == PAUSE_FILE);
+	conn->reply.got = n;
+	conn_did(conn, CONN_PAUSE);
 }
 
 unsigned conn_wants(const struct conn *conn)

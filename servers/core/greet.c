@@ -17,10 +17,9 @@ static void begin(struct conn *conn, const uint8_t *name, size_t n)
 	block_append(out, name, n);
 	block_append(out, "\n", 1);
 	conn->out = out;
-	if (core->delay_ns == 0)
-		return;
-	out->begin = out->end; /* written, but not owed before greet_resume() */
-	conn->pause = (struct pause){core->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY, core->delay_ns};
+	conn->pause = pause_delay(core, core->delay_ns);
+	if (conn->pause.kind != PAUSE_NONE)
+		out->begin = out->end; /* written, but not owed before greet_resume() */
 }
 
 size_t greet_take(struct conn *conn, const uint8_t *data, size_t n)

@@ -1,4 +1,5 @@
 /* http: the paths of docs/protocols.md over HTTP/1.1 with keep-alive and pipelining. */
+#include "body.h"
 #include "http_parse.h"
 #include "protocol.h"
 
@@ -9,43 +10,9 @@ enum {
 	HEAD_ROOM = 160, /* more than the longest reply head and fixed body, and the NUL behind it */
 	DELAY_MAX_MS = 60000,
 	WORK_MAX_US = 1000000,
+	FILE_BLOCK = 4096,
 };
 #define BYTES_MAX (UINT64_C(1) << 30)
-
-#define PATTERN_64  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-#define TIMES_4(s)  s s s s
-#define TIMES_64(s) TIMES_4(TIMES_4(TIMES_4(s)))
-
-/* 1,025 periods: 64 KiB can be lent from any place in the first one. */
-enum { PATTERN_PERIOD = 64, PATTERN_SPAN = 65536 };
-static const char pattern[] = TIMES_4(TIMES_4(TIMES_64(PATTERN_64))) PATTERN_64;
-static_assert(sizeof pattern - 1 == PATTERN_SPAN + PATTERN_PERIOD, "a span must fit behind any start");
-
-struct span http_body(uint64_t at, uint64_t end)
-{
-	uint64_t left = end > at ? end - at : 0;
-	size_t len = left < PATTERN_SPAN ? (size_t)left : PATTERN_SPAN;
-	return (struct span){(const uint8_t *)pattern + at % PATTERN_PERIOD, len};
-}
-
-/* Too full for another reply: requests wait until it is sent, and are not looked at before, or every byte that
- * comes behind them would have them parsed again. */
-static bool is_full(const struct block *out)
-{
-	return out && block_tail(out) < HEAD_ROOM;
-}
-
-/* Where a reply goes, which is not full. A large block is worth it for replies that then leave in one send: a
- * body that fits, and those of more requests behind this one. What is longer is lent from the pattern instead.
- */
-static struct block *reply_block(struct conn *conn, const struct reply *reply, bool more)
-{
-	uint64_t size = HEAD_ROOM + (reply->body || reply->head_only ? 0 : reply->length);
-	if (!conn->out)
-		conn->out = block_get(&conn->core->blocks,
-			size <= BLOCK_LARGE && (more || size > BLOCK_SMALL) ? BLOCK_LARGE : BLOCK_SMALL);
-	return conn->out;
-}
 
 static char *put_number(char *at, uint64_t number)
 {
@@ -75,23 +42,14 @@ static void write_head(struct block *out, const struct reply *reply)
 	out->end = (uint32_t)((uint8_t *)at - out->data);
 }
 
-/* Writes the reply, of a generated body as much as fits; the rest is lent from the pattern. */
-static void write_reply(struct conn *conn, struct block *out, const struct reply *reply)
+static void write_reply(struct conn *conn, const struct reply *reply, bool more)
 {
+	bool generated = !reply->body && !reply->head_only;
+	struct block *out = body_block(conn, HEAD_ROOM + (generated ? reply->length : 0), more);
 	write_head(out, reply);
-	if (reply->close)
-		conn->closing = true;
-	if (reply->body || reply->head_only)
-		return;
-	conn->body_end = reply->length;
-	for (conn->body_at = 0; conn->body_at < conn->body_end;) {
-		struct span body = http_body(conn->body_at, conn->body_end);
-		size_t n = body.len < block_tail(out) ? body.len : block_tail(out);
-		if (n == 0)
-			return;
-		block_append(out, body.data, n);
-		conn->body_at += n;
-	}
+	conn->closing = reply->close;
+	if (generated)
+		body_write(conn, out, 0, reply->length);
 }
 
 /* A reply up to the value of Content-Length. */
@@ -120,13 +78,6 @@ static bool number_after(const struct http_request *request, const char *prefix,
 	return true;
 }
 
-static struct pause delay(const struct core *core, uint64_t ns)
-{
-	if (ns == 0)
-		return (struct pause){0};
-	return (struct pause){core->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY, ns};
-}
-
 /* The answer to a well-formed request, and the pause before it. */
 static struct reply answer(const struct http_request *request, const struct core *core, struct pause *pause)
 {
@@ -137,16 +88,22 @@ static struct reply answer(const struct http_request *request, const struct core
 	if (request->method == HTTP_OTHER)
 		return fixed(STATUS("501 Not Implemented"), "not implemented\n", true);
 	if (request->path_len == 1) {
-		*pause = delay(core, core->delay_ns);
+		*pause = pause_delay(core, core->delay_ns);
 	} else if (number_after(request, "/bytes/", BYTES_MAX, &number)) {
-		*pause = delay(core, core->delay_ns);
+		*pause = pause_delay(core, core->delay_ns);
 		reply.body = NULL;
 		reply.length = number;
 	} else if (number_after(request, "/delay/", DELAY_MAX_MS, &number)) {
-		*pause = delay(core, number * 1000000);
+		*pause = pause_delay(core, number * 1000000);
 	} else if (number_after(request, "/work/", WORK_MAX_US, &number)) {
 		if (number > 0)
-			*pause = (struct pause){PAUSE_WORK, number * core->loops_per_us};
+			*pause = (struct pause){.kind = PAUSE_WORK, .amount = number * core->loops_per_us};
+	} else if (core->file_blocks > 0 && number_after(request, "/file/", core->file_blocks - 1, &number)) {
+		*pause = (struct pause){
+			.kind = PAUSE_FILE, .fd = core->file_fd, .offset = (off_t)(number * FILE_BLOCK)};
+		reply.length = FILE_BLOCK;
+		reply.body = NULL;
+		reply.from_file = true;
 	} else {
 		reply = fixed(STATUS("404 Not Found"), "not found\n", false);
 	}
@@ -174,8 +131,7 @@ static struct reply refusal(ssize_t failure)
 size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 {
 	size_t at = 0;
-	while (conn->pause.kind == PAUSE_NONE && conn->body_at == conn->body_end && !conn->closing &&
-		!is_full(conn->out)) {
+	while (body_ready(conn, HEAD_ROOM)) {
 		at += skip_empty_lines(data + at, n - at);
 		struct http_request request;
 		ssize_t head = http_parse(&request, data + at, n - at);
@@ -188,7 +144,7 @@ size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 			conn->pause = pause;
 			conn->reply = reply;
 		} else {
-			write_reply(conn, reply_block(conn, &reply, end < n), &reply);
+			write_reply(conn, &reply, end < n);
 		}
 		conn->core->requests++;
 		at = end;
@@ -196,7 +152,43 @@ size_t http_take(struct conn *conn, const uint8_t *data, size_t n)
 	return at;
 }
 
+/* The head ends where the block of the file begins, so that both leave in one send. */
+static void write_file_reply(struct conn *conn)
+{
+	struct block *out = conn->out;
+	struct reply *reply = &conn->reply;
+	uint8_t *body = conn->pause.buf;
+	write_head(out, reply);
+	memmove(body - out->end, out->data, out->end);
+	out->begin = (uint32_t)(body - out->data) - out->end;
+	out->end = (uint32_t)(body - out->data) + (reply->head_only ? 0 : FILE_BLOCK);
+	conn->closing = reply->close;
+}
+
+void http_lend(struct conn *conn)
+{
+	struct block *out = body_block(conn, BLOCK_LARGE, true);
+	uintptr_t after_head = (uintptr_t)out->data + HEAD_ROOM;
+	conn->pause.buf = (void *)((after_head + FILE_BLOCK - 1) / FILE_BLOCK * FILE_BLOCK);
+	conn->pause.len = FILE_BLOCK;
+	conn->pause.got = &conn->reply.got;
+}
+
+static struct reply read_failed(const struct reply *wanted)
+{
+	struct reply reply = fixed(STATUS("500 Internal Server Error"), "read failed\n", wanted->close);
+	reply.head_only = wanted->head_only;
+	reply.keep_alive = wanted->keep_alive;
+	return reply;
+}
+
 void http_resume(struct conn *conn)
 {
-	write_reply(conn, reply_block(conn, &conn->reply, conn->in != NULL), &conn->reply);
+	struct reply reply = conn->reply;
+	if (reply.from_file && reply.got != FILE_BLOCK)
+		reply = read_failed(&reply);
+	if (reply.from_file)
+		write_file_reply(conn);
+	else
+		write_reply(conn, &reply, conn->in != NULL);
 }

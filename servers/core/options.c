@@ -4,20 +4,36 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #define VERSION "muxbench 1"
 
-static const char *const protocols[] = {"echo", "greet", "http"};
+static const char *const protocols[] = {"echo", "greet", "http", "frame"};
 enum { PROTOCOLS = sizeof protocols / sizeof protocols[0] };
 
-enum { HELP, VERSION_, DESCRIBE, PORT, PROTOCOL, DELAY, DELAY_BLOCKS, WORKERS, BACKLOG, BIND, LISTEN, LOOPS };
+enum {
+	HELP,
+	VERSION_,
+	DESCRIBE,
+	PORT,
+	PROTOCOL,
+	DELAY,
+	DELAY_BLOCKS,
+	WORKERS,
+	BACKLOG,
+	BIND,
+	LISTEN,
+	LOOPS,
+	FILE_PATH,
+};
 
 static const struct option longs[] = {
 	{"help", no_argument, 0, HELP},
@@ -32,6 +48,7 @@ static const struct option longs[] = {
 	{"bind", required_argument, 0, BIND},
 	{"listen", required_argument, 0, LISTEN},
 	{"loops-per-us", required_argument, 0, LOOPS},
+	{"file", required_argument, 0, FILE_PATH},
 	{0},
 };
 
@@ -39,14 +56,15 @@ static const char help[] =
 	"  --port N             TCP port; 0, the default, lets the kernel choose, and READY names it\n"
 	"  --bind ADDR          numeric address to listen on; default 127.0.0.1\n"
 	"  --listen unix:PATH   listen on a Unix socket instead; PATH must not exist\n"
-	"  --protocol P         echo (default), greet or http; docs/protocols.md has the bytes\n"
+	"  --protocol P         echo (default), greet, http or frame; docs/protocols.md has the bytes\n"
 	"  --delay TIME         wait before each greeting and http reply: 100us, 1ms, 2s; a bare number is "
 	"seconds\n"
 	"  --delay-blocks       sleep through delays on the serving thread: the classical mistake of an "
 	"event loop\n"
 	"  --backlog N          length of the accept queue; default and limit: net.core.somaxconn\n"
-	"  --loops-per-us N     speed of this CPU at work, for http's /work/US, as build/calibrate prints "
-	"it\n"
+	"  --loops-per-us N     speed of this CPU at work, for http's /work/US and frame, as "
+	"build/calibrate prints it\n"
+	"  --file PATH          regular file whose blocks of 4,096 bytes http's /file/N replies with\n"
 	"  --describe           what this server is, as JSON\n"
 	"  --help, --version\n"
 	"It prints READY and its port, serves until SIGTERM, and prints its counters as one line of JSON.\n";
@@ -98,7 +116,7 @@ static enum protocol protocol(const char *name)
 	for (int i = 0; i < PROTOCOLS; i++)
 		if (strcmp(optarg, protocols[i]) == 0)
 			return (enum protocol)i;
-	usage(name, "--protocol takes echo, greet or http, not '%s'", optarg);
+	usage(name, "--protocol takes echo, greet, http or frame, not '%s'", optarg);
 }
 
 static const char *unix_path(const char *name)
@@ -117,6 +135,23 @@ static const char *address(const char *name)
 	if (inet_pton(AF_INET, optarg, &any) != 1 && inet_pton(AF_INET6, optarg, &any) != 1)
 		usage(name, "--bind takes a numeric address such as 127.0.0.1 or ::1, not '%s'", optarg);
 	return optarg;
+}
+
+/* Without the page cache, or it would be memory that is measured; with it where the file system knows no
+ * O_DIRECT (tmpfs). What is left at the end of the file, less than a block, is not served. */
+static void open_file(const char *name, const char *path, struct core *core)
+{
+	struct stat about;
+	if (stat(path, &about) != 0)
+		usage(name, "--file %s: %s", path, strerror(errno));
+	if (!S_ISREG(about.st_mode))
+		usage(name, "--file takes a regular file, and %s is none", path);
+	core->file_fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
+	if (core->file_fd < 0 && errno == EINVAL)
+		core->file_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (core->file_fd < 0)
+		usage(name, "--file %s: %s", path, strerror(errno));
+	core->file_blocks = (uint64_t)about.st_size / 4096;
 }
 
 static void print_string(const char *text)
@@ -170,6 +205,10 @@ static void check(const struct options *options)
 {
 	if (options->core.delay_ns && options->core.protocol == PROTOCOL_ECHO)
 		usage(options->name, "--delay needs --protocol greet or http: echo has no request to delay");
+	if (options->core.delay_ns && options->core.protocol == PROTOCOL_FRAME)
+		usage(options->name, "--delay needs --protocol greet or http: frame carries its own delays");
+	if (options->file && options->core.protocol != PROTOCOL_HTTP)
+		usage(options->name, "--file needs --protocol http: only its /file/N reads from it");
 	if (options->unix_path && options->port)
 		usage(options->name, "--port and --listen are two places to listen; give one");
 }
@@ -226,6 +265,9 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 		case LOOPS:
 			options.core.loops_per_us = number(name, "loops-per-us", 1, 1000000);
 			break;
+		case FILE_PATH:
+			options.file = optarg;
+			break;
 		case ':':
 			usage(name, "%s needs a value", argv[optind - 1]);
 		default:
@@ -239,7 +281,9 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 		describe(model, &options);
 		exit(0);
 	}
-	if (options.core.protocol == PROTOCOL_HTTP && options.core.loops_per_us == 0)
+	if (options.file)
+		open_file(name, options.file, &options.core);
+	if (options.core.protocol >= PROTOCOL_HTTP && options.core.loops_per_us == 0)
 		options.core.loops_per_us = work_calibrate();
 	return options;
 }

@@ -18,6 +18,7 @@ struct options {
 	const char *name;
 	const char *bind;      /* numeric IPv4 or IPv6 address */
 	const char *unix_path; /* NULL: TCP */
+	const char *file;      /* for http's /file/N; NULL: none. It stays open until the process ends */
 	unsigned port;         /* 0: the kernel chooses */
 	int backlog;
 	unsigned workers;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 const struct timespec *pause_timeout(const struct deadlines *deadlines, struct timespec *timeout)
 {
@@ -22,22 +23,28 @@ struct deadline *pause_expired(struct deadlines *deadlines)
 	return deadlines->count ? deadline_expired(deadlines, clock_now_ns()) : NULL;
 }
 
-void pause_here(struct pause pause)
+static void sleep_through(uint64_t ns)
 {
-	if (pause.kind == PAUSE_WORK) {
-		work_burn(pause.amount);
-		return;
-	}
-	struct timespec until = clock_timespec(clock_now_ns() + pause.amount);
+	struct timespec until = clock_timespec(clock_now_ns() + ns);
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
 		;
+}
+
+void pause_here(struct pause pause)
+{
+	if (pause.kind == PAUSE_WORK)
+		work_burn(pause.amount);
+	else if (pause.kind == PAUSE_FILE)
+		*pause.got = pread(pause.fd, pause.buf, pause.len, pause.offset); /* a regular file: no EINTR */
+	else
+		sleep_through(pause.amount);
 }
 
 /* Polled for no event, a socket still reports POLLERR and POLLHUP. The peer's FIN alone is neither. */
 bool pause_on(int fd, struct pause pause)
 {
-	if (pause.kind == PAUSE_WORK) {
-		work_burn(pause.amount);
+	if (pause.kind == PAUSE_WORK || pause.kind == PAUSE_FILE) {
+		pause_here(pause);
 		return true;
 	}
 	uint64_t until = clock_now_ns() + pause.amount;

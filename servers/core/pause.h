@@ -16,7 +16,8 @@ void pause_begin(struct deadlines *, struct deadline *, struct pause);
 /* Takes out one deadline that has passed; NULL if none has. */
 struct deadline *pause_expired(struct deadlines *);
 
-/* Carries out any pause on this thread: sleeps through a delay, burns work. Not cut short by signals. */
+/* Carries out any pause on this thread: sleeps through a delay, burns work, reads a file's block and waits for
+ * it. Not cut short by signals. */
 void pause_here(struct pause);
 
 /* The same for a thread that serves this one socket and has nothing else to do. False, at once, if a reset or

@@ -9,15 +9,25 @@
  * the pause is done. Not called while conn->closing. */
 size_t greet_take(struct conn *, const uint8_t *data, size_t n);
 size_t http_take(struct conn *, const uint8_t *data, size_t n);
+size_t frame_take(struct conn *, const uint8_t *data, size_t n);
 
 /* The peer sends no more; the input the protocol left is incomplete for good. */
 void greet_eof(struct conn *);
 
-/* The pause is over: write the reply that waited for it. */
+/* The pause is over: write the reply that waited for it, or begin the next pause. */
 void greet_resume(struct conn *);
 void http_resume(struct conn *);
+void frame_resume(struct conn *);
 
-/* Part of a generated body: bytes `at` to `end` of the endless pattern, as far as one span reaches. */
-struct span http_body(uint64_t at, uint64_t end);
+/* All before it is sent: lends the memory into which PAUSE_FILE reads. */
+void http_lend(struct conn *);
+
+/* A delay as the options want it; none if it is 0. */
+static inline struct pause pause_delay(const struct core *core, uint64_t ns)
+{
+	if (ns == 0)
+		return (struct pause){0};
+	return (struct pause){.kind = core->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY, .amount = ns};
+}
 
 #endif

@@ -105,7 +105,7 @@ static unsigned checked_wants(const struct conn *conn)
 	require(!(wants & CONN_RECV) || !conn->eof, "nothing is received after the end of the stream");
 	require(!(wants & CONN_SEND) == (conn_output(conn).len == 0),
 		"SEND is wanted exactly while output is there");
-	require(!(wants & CONN_PAUSE) == (conn_pause(conn).kind == PAUSE_NONE || (wants & CONN_SEND)),
+	require(!(wants & CONN_PAUSE) == (conn->pause.kind == PAUSE_NONE || (wants & CONN_SEND)),
 		"a pause begins when all before it is sent");
 	return wants;
 }
@@ -169,6 +169,61 @@ static void send_some(struct conn *conn, struct style *style, struct trace *trac
 	}
 }
 
+uint8_t play_file_byte(uint64_t at)
+{
+	return (uint8_t)(at * 2654435761u >> 24);
+}
+
+static size_t readable(const struct pause *pause, ssize_t *got)
+{
+	uint64_t block = pause->amount / PLAY_FILE_BLOCK;
+	*got = block == PLAY_FILE_FAILS ? -1 : block == PLAY_FILE_ENDS ? 0 : PLAY_FILE_BLOCK;
+	if (block == PLAY_FILE_IS_CUT)
+		*got = PLAY_FILE_BLOCK - 1;
+	return *got > 0 ? (size_t)*got : 0;
+}
+
+/* Carries out a read as the kernel does: into memory that was lent to it some time ago. Every other one tells
+ * of it as pause_here() does. */
+static void read_file(struct conn *conn, struct pause pause)
+{
+	ssize_t got;
+	size_t n = readable(&pause, &got);
+	require(pause.fd == PLAY_FILE_FD && pause.len == PLAY_FILE_BLOCK, "it reads a block of the file");
+	require(pause.amount % PLAY_FILE_BLOCK == 0 && (uintptr_t)pause.buf % PLAY_FILE_BLOCK == 0,
+		"a read is aligned as O_DIRECT wants it");
+	for (size_t i = 0; i < n; i++)
+		((uint8_t *)pause.buf)[i] = play_file_byte(pause.amount + i);
+	if (pause.amount / PLAY_FILE_BLOCK % 2) {
+		conn_read(conn, got);
+	} else {
+		*pause.got = got;
+		conn_did(conn, CONN_PAUSE);
+	}
+}
+
+/* `lent`: the buffer of the read that is under way, which stays in place. */
+static void check_pause(struct conn *conn, unsigned wants, const void **lent)
+{
+	if (!(wants & CONN_PAUSE)) {
+		*lent = NULL;
+		return;
+	}
+	struct pause pause = conn_pause(conn);
+	require(!*lent || *lent == pause.buf, "a read's buffer stays where it is");
+	*lent = pause.buf;
+}
+
+static void take_pause(struct conn *conn, struct trace *trace)
+{
+	struct pause pause = conn_pause(conn);
+	trace_add_pause(trace, pause);
+	if (pause.kind == PAUSE_FILE)
+		read_file(conn, pause);
+	else
+		conn_did(conn, CONN_PAUSE);
+}
+
 /* Reading comes first in the list, so that a chooser that always answers 1 reads as far ahead as it may, and
  * one that answers with the most finishes everything before it reads on. */
 static unsigned next_turn(struct style *style, unsigned wants, bool more)
@@ -187,11 +242,13 @@ void play(const struct core *options, struct script script, struct style style, 
 	struct core core = *options;
 	struct conn conn;
 	size_t at = 0, pieces = 0;
+	const void *lent = NULL;
 	conn_open(&conn, &core);
 	while (trace->limit == 0 || trace->n < trace->limit) {
 		unsigned wants = checked_wants(&conn);
 		bool more = at < script.n || (script.eof && !conn.eof);
 		unsigned turn = next_turn(&style, wants, more);
+		check_pause(&conn, wants, &lent);
 		if (turn == 0 || turn == CONN_CLOSE)
 			break;
 		if (turn == CONN_RECV && at < script.n)
@@ -202,11 +259,11 @@ void play(const struct core *options, struct script script, struct style style, 
 		else if (turn == CONN_SEND)
 			send_some(&conn, &style, trace);
 		else if (turn == CONN_PAUSE)
-			trace_add_pause(trace, conn_pause(&conn));
-		if (turn & (CONN_PAUSE | CONN_SHUT))
-			conn_did(&conn, turn);
-		if (turn == CONN_SHUT)
+			take_pause(&conn, trace), lent = NULL;
+		if (turn == CONN_SHUT) {
+			conn_did(&conn, CONN_SHUT);
 			trace->shut = true;
+		}
 		require(style.beyond_room || held(&conn) <= 65536, "within its room a connection holds 64 KiB");
 	}
 	trace->wants = conn_wants(&conn);

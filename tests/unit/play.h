@@ -49,6 +49,17 @@ struct trace {
 	uint64_t requests;
 };
 
+/* The file that a connection reads from, if its core has one; some of its blocks cannot be read as wanted. */
+enum {
+	PLAY_FILE_FD = 33,
+	PLAY_FILE_BLOCK = 4096,
+	PLAY_FILE_BLOCKS = 8,
+	PLAY_FILE_FAILS = 5,  /* that block with an error */
+	PLAY_FILE_ENDS = 6,   /* that one with nothing */
+	PLAY_FILE_IS_CUT = 7, /* that one with a byte too few */
+};
+uint8_t play_file_byte(uint64_t at);
+
 /* Opens a connection, plays until the script is used up and nothing is left to do, drops it. The core's options
  * are copied. */
 void play(const struct core *options, struct script, struct style, struct trace *);

@@ -8,7 +8,7 @@
 // clang-format off
 #define TEXT(s) s, sizeof s - 1
 #define ASK(in, out)              {TEXT(in), {0}, TEXT(out), true}
-#define WAIT(kind, time, in, out) {TEXT(in), {kind, time}, TEXT(out), true}
+#define WAIT(what, time, in, out) {TEXT(in), {.kind = what, .amount = time}, TEXT(out), true}
 #define QUIET(in)                 {TEXT(in), {0}, TEXT(""), false}
 #define LIST(...)                                                                                              \
 	.exchanges = (const struct exchange[]){__VA_ARGS__},                                                   \
@@ -233,8 +233,8 @@ struct transcript transcript_pipeline(size_t requests, bool with_pauses)
 			exchange->in =
 				text("GET /%s/%u HTTP/1.1\r\nHost: x\r\n\r\n", i % 2 ? "delay" : "work", n + 1);
 			exchange->out = OK;
-			exchange->pause = i % 2 ? (struct pause){PAUSE_DELAY, (n + 1) * UINT64_C(1000000)}
-						: (struct pause){PAUSE_WORK, (n + 1) * LOOPS_PER_US};
+			exchange->pause = i % 2 ? (struct pause){.kind = PAUSE_DELAY, .amount = (n + 1) * UINT64_C(1000000)}
+						: (struct pause){.kind = PAUSE_WORK, .amount = (n + 1) * LOOPS_PER_US};
 		}
 		exchange->in_len = strlen(exchange->in);
 		exchange->out_len = strlen(exchange->out);
@@ -342,8 +342,8 @@ static void expect_greeting_at_eof(const struct transcript *transcript, size_t n
 	if (n > 1024)
 		return;
 	if (transcript->delay_ns)
-		trace_add_pause(expected, (struct pause){transcript->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY,
-						  transcript->delay_ns});
+		trace_add_pause(expected, (struct pause){.kind = transcript->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY,
+						  .amount = transcript->delay_ns});
 	trace_add(expected, "Hello ", 6);
 	trace_add(expected, exchange->in, n);
 	trace_add(expected, "\n", 1);
