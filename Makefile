@@ -122,9 +122,9 @@ demo: all  ## the first source document's experiment, live: three clients at onc
 	@bench/require.sh bench
 	@$(BENCH) demo
 
-reach: all $(ARMS)  ## measure this project's own bars: server CPU per request against nginx and plain loops
+reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=servers|...: only these)
 	@bench/require.sh bench extras
-	@$(BENCH) reach
+	@$(BENCH) reach $(GROUP)
 
 print-flags:  # what env.json records of the build
 	@echo $(CC) $(ALL_CFLAGS)

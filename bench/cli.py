@@ -81,11 +81,7 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
-    reach = command(
-        "reach", do_reach, "measure this project's own bars: server CPU per request against nginx and plain loops"
-    )
-    reach.add_argument("--blocks", type=int, default=12, metavar="K", help="samples of each arm (default: 12)")
-    reach.add_argument("--seed", type=int, default=1, metavar="N", help="order of the arms (default: 1)")
+    reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
     return top
@@ -175,7 +171,7 @@ def do_list(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_reach(options: argparse.Namespace, console: Console) -> int:
-    return reach.run(console, paths.results_dir(options.results), options.seed, options.blocks)
+    return reach.from_options(console, options)
 
 
 def do_demo(options: argparse.Namespace, console: Console) -> int:

@@ -1,210 +1,213 @@
 """`make reach`: the figures this project sets itself as bars, measured side by side.
 
-Server CPU per request, server and client on one CPU each, arms back to back in fresh random order within each
-block, a fresh server process for each sample, and the paired ratio with its interval.  A missed bar is printed
-as missed; it is a figure, not a failure.
+A bar is one line of BARS: an arm over its reference under one load, and the ratio that should hold.  Server and
+client have one CPU each; within a block all arms of a load run back to back in fresh random order, each with a fresh
+server process; the answer is the paired ratio with its interval.  A missed bar is printed as missed: it is a figure,
+not a failure.  Every sample is kept before the next begins, and what is judged can be redone from the samples.
 """
 
-import json
+import argparse
+import math
 import os
 import random
-import re
-import shutil
-import socket
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from bench import host, paths, placement, runner, serve, stats
-from bench.errors import BenchError
+from bench import env, host, paths, placement, reach_loads, records, runner, stats
+from bench.errors import UsageError
+from bench.reach_loads import LOADS, Site
+from bench.units import nearest, number
 
 BLOCKS = 12
-SECONDS = 1.0
-PATIENCE_S = 20.0
-NGINX_CONF = """daemon off; master_process off; pid {folder}/pid; error_log stderr crit;
-events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}; proxy_temp_path {folder};
-fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type text/plain; return 200 "muxbench\\n"; }} }} }}
-"""
+UNITS = {  # metric: (what it is, its unit)
+    "server_cpu_us": ("server CPU per request", "µs"),
+    "client_cpu_us": ("client CPU per request", "µs"),
+    "rps": ("throughput", "requests/s"),
+}
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A ratio of server CPU per request that should stay at or below a bar."""
+    """One metric of an arm over that of its reference, another arm or a constant, and the ratio that should hold.
 
+    Without a limit the ratio is shown beside the others and nothing is asked of it.
+    """
+
+    group: str
     arm: str
-    reference: str
+    reference: str | float
     load: str
-    at_most: float
+    metric: str = "server_cpu_us"
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def asked(self) -> str:
+        return f"<= {self.at_most}" if self.at_most else f">= {self.at_least}" if self.at_least else "shown"
+
+    @property
+    def ratio_name(self) -> str:
+        beneath = self.reference if isinstance(self.reference, str) else f"{self.reference:g} {UNITS[self.metric][1]}"
+        return f"{self.arm} / {beneath}"
 
 
 BARS = (
-    Bar("epoll_lt", "nginx", "http, wrk, 50 connections, equal reply bytes", 0.95),
-    Bar("io_uring", "nginx", "http, wrk, 50 connections, equal reply bytes", 0.85),
-    Bar("io_uring", "epoll_lt", "echo, 100 connections", 0.88),
-    Bar("epoll_lt", "plain_epoll", "echo, 100 connections", 1.05),
+    Bar("servers", "epoll_lt", "nginx", "http-wrk", at_most=0.95),
+    Bar("servers", "io_uring", "nginx", "http-wrk", at_most=0.85),
+    Bar("servers", "io_uring", "epoll_lt", "echo-100", at_most=0.88),
+    Bar("servers", "epoll_lt", "plain_epoll", "echo-100", at_most=1.05),
 )
+GROUPS = tuple(dict.fromkeys(bar.group for bar in BARS))
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where it is measured, and what the http arms answer."""
-
-    server_cpus: tuple[int, ...]
-    client_cpus: tuple[int, ...]
-    undertaker: host.Undertaker
-    reply_bytes: int  # of nginx, head and body: what the others are asked for too
+# --- what is measured ------------------------------------------------------------------------------------------------
 
 
-def cpu_ns(pid: int) -> int:
-    """The process's CPU clock, its ended threads included (clock_getcpuclockid(3))."""
-    return time.clock_gettime_ns((~pid << 3) | 2)
+def chosen(groups: Sequence[str]) -> list[Bar]:
+    for group in groups:
+        if group not in GROUPS:
+            raise UsageError(f"no group of bars {group!r}{nearest(group, GROUPS)}")
+    return [bar for bar in BARS if not groups or bar.group in groups]
 
 
-@contextmanager
-def serving(name: str, protocol: str, site: Site):
-    """A fresh server of that name: its process and HOST:PORT."""
-    with ExitStack() as stack:
-        port = serve.free_port()
-        argv: Sequence[str] = (str(paths.build_dir() / "servers" / name), "--protocol", protocol)
-        if name == "plain_epoll":
-            argv = (str(paths.build_dir() / "arms" / name),)
-        if name == "nginx":
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            Path(folder, "nginx.conf").write_text(NGINX_CONF.format(folder=folder, port=port))
-            argv = (nginx_path(), "-c", f"{folder}/nginx.conf", "-p", folder, "-e", "stderr")
-        server = host.Child(argv, site.server_cpus, site.undertaker)
-        stack.callback(server.close)
-        try:
-            target = serve.wait_listening(server, port, None, None) if name == "nginx" else serve.wait_ready(server)
-        except (serve.Failed, serve.Unavailable) as why:
-            raise BenchError(f"{name}: {why}: {server.last_words()}") from None
-        yield server, target
+def arms_of(bar: Bar) -> list[str]:
+    return [bar.arm, bar.reference] if isinstance(bar.reference, str) else [bar.arm]
 
 
-def nginx_path() -> str:
-    path = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if not path:
-        raise BenchError("nginx is not here, and two bars are held against it; run: bench/require.sh extras")
-    return path
+def divided(bars: Sequence[Bar]) -> tuple[list[Bar], list[str]]:
+    """The bars that this host can measure, and a line for each of the others."""
+    able, left_out = [], []
+    for bar in bars:
+        reasons = [why for arm in arms_of(bar) if (why := LOADS[bar.load].why_not(arm))]
+        if reasons:
+            left_out.append(f"left out: {bar.ratio_name}, {UNITS[bar.metric][0]}: {reasons[0]}")
+        else:
+            able.append(bar)
+    return able, left_out
 
 
-def reply_length(target: str, path: str) -> int:
-    """Bytes of the reply to one request on a connection that stays open, head and body."""
-    where, _, port = target.rpartition(":")
-    with socket.create_connection((where, int(port)), timeout=PATIENCE_S) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: {target}\r\n\r\n".encode())
-        reply = b""
-        while b"\r\n\r\n" not in reply:
-            reply += client.recv(65536)
-    head = reply[: reply.index(b"\r\n\r\n") + 4]
-    return len(head) + int(re.search(rb"Content-Length: (\d+)", head)[1])
-
-
-def path_for(target: str, wanted_bytes: int) -> str:
-    """The path whose reply has that many bytes; the length of the head depends on the digits of the body's."""
-    for probe in (1, 10, 100):
-        body = wanted_bytes - (reply_length(target, f"/bytes/{probe}") - probe)
-        if len(str(body)) == len(str(probe)):
-            return f"/bytes/{body}"
-    raise BenchError(f"{target} has no reply of {wanted_bytes} bytes")
-
-
-def finish(load: host.Child, what: str) -> str:
-    if not load.wait(SECONDS + PATIENCE_S) or load.status != 0:
-        raise BenchError(f"{what} failed: {load.last_words() or load.stdout()[-500:]}")
-    return load.stdout()
-
-
-def wrk_sample(name: str, site: Site) -> float:
-    """Server CPU per request in ns under wrk; connecting is part of it, the same for every arm."""
-    with serving(name, "http", site) as (server, target):
-        path = "/" if name == "nginx" else path_for(target, site.reply_bytes)
-        before = cpu_ns(server.pid)
-        argv = ("wrk", "-t1", "-c50", f"-d{SECONDS:g}s", f"http://{target}{path}")
-        load = host.Child(argv, site.client_cpus, site.undertaker)
-        told = finish(load, "wrk")
-        spent = cpu_ns(server.pid) - before
-        load.close()
-    requests = int(re.search(r"(\d+) requests in", told)[1])
-    if "Socket errors" in told or "Non-2xx" in told:
-        raise BenchError(f"wrk saw errors from {name}: {told}")
-    return spent / requests
-
-
-def echo_sample(name: str, site: Site) -> float:
-    """Server CPU per request in ns, 100 connections in closed loop, 64 bytes, every reply checked."""
-    with serving(name, "echo", site) as (server, target):
-        argv = (str(paths.build_dir() / "loadgen"), "--target", target, "--protocol", "echo", "--connections", "100",
-                "--warmup", "200ms", "--duration", f"{SECONDS:g}s", "--watch", str(server.pid), "--json", "-")
-        load = host.Child(argv, site.client_cpus, site.undertaker)
-        told = json.loads(finish(load, "loadgen"))
-        load.close()
-    return told["watch"][0]["cpu_ns"] / told["counts"]["ok"]
-
-
-SAMPLERS: dict[str, Callable[[str, Site], float]] = {BARS[0].load: wrk_sample, BARS[2].load: echo_sample}
-
-
-def arms_of(load: str) -> list[str]:
-    return sorted({name for bar in BARS if bar.load == load for name in (bar.arm, bar.reference)})
-
-
-def measure_all(site: Site, console: Console, seed: int, blocks: int) -> list[dict]:
+def measure_all(bars: Sequence[Bar], site: Site, keep: records.Appender, console: Console, seed: int, blocks: int) -> list[dict]:
     shuffle, samples = random.Random(seed), []
+    arms = {load: sorted({arm for bar in bars if bar.load == load for arm in arms_of(bar)}) for load in LOADS}
     for block in range(blocks):
         console.print(f"block {block + 1} of {blocks}", highlight=False)
-        for load, sampler in SAMPLERS.items():
-            names = arms_of(load)
-            shuffle.shuffle(names)
-            for name in names:
-                samples.append({"block": block, "load": load, "arm": name, "cpu_ns_per_request": sampler(name, site)})
+        for load, names in arms.items():
+            for name in shuffle.sample(names, len(names)):
+                site.stop.check()
+                where = {"schema": records.SCHEMA, "block": block, "load": load, "arm": name}
+                samples.append(where | reach_loads.sample(load, name, site))
+                keep.add(samples[-1])
+                if samples[-1]["why"]:
+                    console.print(Text(f"{name}, {LOADS[load].title}: {samples[-1]['why']}", style="yellow"))
     return samples
 
 
-def values(samples: Sequence[dict], load: str, arm: str) -> list[float]:
-    return [s["cpu_ns_per_request"] for s in samples if s["load"] == load and s["arm"] == arm]
+# --- what it says ----------------------------------------------------------------------------------------------------
 
 
-def judge(bar: Bar, samples: Sequence[dict]) -> dict:
-    arm, reference = values(samples, bar.load, bar.arm), values(samples, bar.load, bar.reference)
-    ratio, low, high = stats.t_interval(stats.log_ratios(arm, reference))
-    met = "met" if high <= bar.at_most else "missed" if low > bar.at_most else "within the noise"
-    return asdict(bar) | {
-        "ratio": ratio, "low": low, "high": high, "answer": met,
-        "arm_us": stats.median_interval(arm)[0] / 1e3, "reference_us": stats.median_interval(reference)[0] / 1e3,
-    }
+def values(samples: Sequence[dict], load: str, arm: str, metric: str) -> dict[int, float]:
+    """Block -> value."""
+    return {s["block"]: s["values"][metric] for s in samples if s["load"] == load and s["arm"] == arm and metric in s["values"]}
 
 
-def table(judged: Sequence[dict]) -> Table:
-    shown = Table(title="Server CPU per request: ratio to the reference, 95 % interval", title_justify="left")
-    for heading in ("load", "ratio", "bar", "measured", "answer", "median µs, arm and reference"):
+def answer(bar: Bar, low: float, high: float) -> str:
+    """met and missed only where the whole interval says so."""
+    if bar.at_most is not None:
+        return "met" if high <= bar.at_most else "missed" if low > bar.at_most else "within the noise"
+    if bar.at_least is not None:
+        return "met" if low >= bar.at_least else "missed" if high < bar.at_least else "within the noise"
+    return ""
+
+
+def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
+    """The bar with its ratio, interval and answer; None where nothing was measured."""
+    arm = values(samples, bar.load, bar.arm, bar.metric)
+    if isinstance(bar.reference, str):
+        reference = values(samples, bar.load, bar.reference, bar.metric)
+    else:
+        reference = dict.fromkeys(arm, bar.reference)
+    blocks = sorted(arm.keys() & reference.keys())
+    if not blocks:
+        return None
+    ours, theirs = [arm[b] for b in blocks], [reference[b] for b in blocks]
+    ratio, low, high = stats.t_interval(stats.log_ratios(ours, theirs))
+    medians = {"arm_median": stats.median_interval(ours)[0], "reference_median": stats.median_interval(theirs)[0]}
+    known = {"ratio": ratio, "low": low, "high": high if math.isfinite(high) else None, "blocks": len(blocks)}
+    return asdict(bar) | known | {"answer": answer(bar, low, high)} | medians
+
+
+def table(bars: Sequence[Bar], samples: Sequence[dict]) -> Table:
+    shown = Table(title="Ratios to the reference, with 95 % intervals", title_justify="left")
+    for heading in ("load", "figure", "ratio", "bar", "measured", "answer", "medians: arm, reference"):
         shown.add_column(heading)
-    for j in judged:
-        shown.add_row(j["load"], f"{j['arm']} / {j['reference']}", f"<= {j['at_most']}", f"{j['ratio']:.3f} [{j['low']:.3f}, {j['high']:.3f}]",
-                      j["answer"], f"{j['arm_us']:.2f}  {j['reference_us']:.2f}")
+    for bar in bars:
+        found = judge(bar, samples)
+        if found is None:
+            continue
+        what, unit = UNITS[bar.metric]
+        high = "∞" if found["high"] is None else f"{found['high']:.3f}"
+        interval = f"{found['ratio']:.3f} \\[{found['low']:.3f}, {high}]"
+        medians = f"{number(found['arm_median'])}, {number(found['reference_median'])} {unit}"
+        shown.add_row(LOADS[bar.load].title, what, bar.ratio_name, bar.asked, interval, found["answer"], medians)
     return shown
 
 
-def run(console: Console, results: Path, seed: int, blocks: int = BLOCKS) -> int:
-    """Measures every bar, prints the table, and leaves the samples in results/reach-TIME.json."""
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("groups", nargs="*", metavar="GROUP", help=f"only these bars: {', '.join(GROUPS)} (default: all)")
+    command.add_argument("--blocks", type=int, default=BLOCKS, metavar="K", help=f"samples of each arm (default: {BLOCKS})")
+    command.add_argument("--seed", type=int, default=1, metavar="N", help="order of the arms (default: 1)")
+    command.add_argument("--from", dest="run", metavar="DIR", help="measure nothing: show the bars of these samples again")
+
+
+def from_options(console: Console, options: argparse.Namespace) -> int:
+    if options.run:
+        return show(console, Path(options.run))
+    if options.blocks < 1:
+        raise UsageError(f"--blocks: expected 1 or more, got {options.blocks}")
+    return run(console, paths.results_dir(options.results), options.groups, options.seed, options.blocks)
+
+
+def run(console: Console, results: Path, groups: Sequence[str], seed: int, blocks: int) -> int:
+    """Measures the bars of these groups (none: all), prints the table, and leaves a folder with all of it."""
+    bars, left_out = divided(chosen(groups))
+    for line in left_out:
+        console.print(Text(line, style="yellow"))
+    if not bars:
+        raise UsageError("nothing to measure: every bar is left out")
     where = placement.place(sorted(os.sched_getaffinity(0)))
-    with runner.alone(False), runner.buried() as undertaker:
-        site = Site(where.server, where.client, undertaker, 0)
-        with serving("nginx", "http", site) as (_, target):
-            site = Site(where.server, where.client, undertaker, reply_length(target, "/"))
-        samples = measure_all(site, console, seed, blocks)
-    judged = [judge(bar, samples) for bar in BARS]
-    results.mkdir(parents=True, exist_ok=True)
-    record = results / f"reach-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    record.write_text(json.dumps({"seed": seed, "samples": samples, "bars": judged}, indent=1) + "\n")
-    console.print(table(judged))
-    console.print(f"samples: {paths.shown(record)}", highlight=False)
-    return 0
+    with runner.alone(False):
+        folder = records.create(results, "reach")
+        records.write_json(folder / "reach.json", {
+            "schema": records.SCHEMA, "seed": seed, "blocks": blocks, "placement": where.as_record(),
+            "bars": [asdict(bar) for bar in bars], "left_out": left_out,
+        })
+        records.write_json(folder / "env.json", env.collect())
+        keep = records.Appender(folder)
+        again = f"what was measured is in {paths.shown(folder)}; show it with: python3 -m bench reach --from {paths.shown(folder)}"
+        try:
+            with runner.out_of_the_way(where.bench), host.Stop(again) as stop, runner.buried() as undertaker:
+                measure_all(bars, Site(where.server, where.client, undertaker, stop), keep, console, seed, blocks)
+        finally:
+            keep.close()
+    return show(console, folder)
+
+
+def show(console: Console, folder: Path) -> int:
+    """A run's table, from its samples alone; the judged bars are written beside them."""
+    told, samples = records.read_json(folder / "reach.json"), records.read_samples(folder)
+    bars = [Bar(**bar) for bar in told["bars"]]
+    judged = [found for bar in bars if (found := judge(bar, samples))]
+    records.write_json(folder / "bars.json", {"schema": records.SCHEMA, "bars": judged})
+    console.print(table(bars, samples))
+    for line in told["left_out"]:
+        console.print(Text(line, style="yellow"))
+    console.print(f"{len(samples)} samples: {paths.shown(folder / 'samples.jsonl')}", highlight=False)
+    return 1 if any(sample["status"] == "failed" for sample in samples) else 0
