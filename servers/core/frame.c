@@ -78,6 +78,7 @@ size_t frame_take(struct conn *conn, const uint8_t *data, size_t n)
 			if (n - at < HEADER)
 				break;
 			if (!read_header(frame, data + at)) {
+				conn->core->requests++;
 				conn->closing = true;
 				break;
 			}

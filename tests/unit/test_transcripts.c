@@ -224,6 +224,68 @@ static void names_around_1024_bytes(void **state)
 	}
 }
 
+static void blocks_of_a_file(void **state)
+{
+	(void)state;
+	for (int closes = 0; closes < 2; closes++) {
+		struct transcript transcript = transcript_files(closes);
+		perform(&transcript);
+	}
+}
+
+static void frames_in_a_row(void **state)
+{
+	(void)state;
+	struct transcript transcript = transcript_frames(100);
+	perform(&transcript);
+}
+
+/* More replies than fit into a connection's output, behind more requests than fit into its input. */
+static void frames_beyond_what_a_connection_holds(void **state)
+{
+	(void)state;
+	struct transcript transcript = transcript_frames(2000);
+	size_t n;
+	const uint8_t *input = transcript_input(&transcript, &n);
+	struct rehearsal rehearsal = rehearse(&transcript, input, n, true);
+	assert_true(n > 65536 / 2 && rehearsal.expected.n > 65536);
+	play_dribble_and_random(&rehearsal);
+	for (size_t order = 0; order < ORDERS; order++)
+		play_once(&rehearsal, (struct chooser){.pick = pick_all}, order, 0, 1, true);
+	trace_free(&rehearsal.expected);
+}
+
+/* Around the sizes of a small block, a large block and a lent piece of the pattern, with the header before it.
+ */
+static void replies_across_every_boundary(void **state)
+{
+	(void)state;
+	static const uint32_t lengths[] = {1, 63, 64, 65, 4055, 4056, 4057, 32727, 32728, 32729, 65535, 65536,
+		65537, 131072 + 4096, 200001};
+	for (uint32_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+		struct transcript transcript =
+			transcript_frame(lengths[i], (uint16_t)(i * 29), i * 1234567891u);
+		perform(&transcript);
+	}
+}
+
+static void payloads_up_to_the_largest(void **state)
+{
+	(void)state;
+	static const uint16_t sizes[] = {4080, 32744, 65519, 65520, 65535};
+	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		struct transcript transcript = transcript_frame(10, sizes[i], 5);
+		size_t n;
+		const uint8_t *input = transcript_input(&transcript, &n);
+		struct rehearsal rehearsal = rehearse(&transcript, input, n, i % 2);
+		play_dribble_and_random(&rehearsal);
+		for (size_t cut = 0; cut <= n; cut += cut < 20 || cut > n - 20 ? 1 : 251)
+			play_once(&rehearsal, (struct chooser){.pick = pick_first, .state = cut}, cut % ORDERS,
+				0, 1, cut % 2);
+		trace_free(&rehearsal.expected);
+	}
+}
+
 static void echo_of_more_than_a_connection_holds(void **state)
 {
 	(void)state;
@@ -248,6 +310,11 @@ int main(void)
 		cmocka_unit_test(bodies_across_every_boundary),
 		cmocka_unit_test(heads_around_8192_bytes),
 		cmocka_unit_test(names_around_1024_bytes),
+		cmocka_unit_test(blocks_of_a_file),
+		cmocka_unit_test(frames_in_a_row),
+		cmocka_unit_test(frames_beyond_what_a_connection_holds),
+		cmocka_unit_test(replies_across_every_boundary),
+		cmocka_unit_test(payloads_up_to_the_largest),
 		cmocka_unit_test(echo_of_more_than_a_connection_holds),
 	};
 	return cmocka_run_group_tests_name("transcripts", tests, NULL, NULL);

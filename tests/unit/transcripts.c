@@ -32,6 +32,17 @@
 #define GET(path)    "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 #define FIELD(field) "GET / HTTP/1.1\r\nHost: x\r\n" field "\r\n\r\n"
 
+/* The header of a frame: reply (4 bytes), size of the payload (2), work (2), flags (1), delay (3), id (4). Of the
+ * reply only the first and the last of them. */
+#define FRAME(reply, size, work, flags, delay, id) reply size work flags delay id
+#define REPLY(reply, id) FRAME(reply, "\0\0", "\0\0", "\0", "\0\0\0", id)
+#define NONE1 "\0"
+#define NONE2 "\0\0"
+#define NONE3 "\0\0\0"
+#define NONE4 "\0\0\0\0"
+/* A second pause before the same reply: the request of the first one has no reply of its own. */
+#define THEN(what, time, out) {TEXT(""), {.kind = what, .amount = time}, TEXT(out), false}
+
 /* The kinds of transcripts. */
 #define HTTP(title, ...)                                                                                       \
 	{.name = "http: " title, .protocol = PROTOCOL_HTTP, LIST(__VA_ARGS__)}
@@ -41,6 +52,10 @@
 #define HTTP_DELAYED(title, blocks, ...)                                                                       \
 	{.name = "http: " title, .protocol = PROTOCOL_HTTP, .delay_ns = 1500, .delay_blocks = blocks,          \
 		LIST(__VA_ARGS__)}
+#define FRAMES(title, ...)                                                                                     \
+	{.name = "frame: " title, .protocol = PROTOCOL_FRAME, LIST(__VA_ARGS__)}
+#define FRAMES_CLOSE(title, ...)                                                                               \
+	{.name = "frame: " title, .protocol = PROTOCOL_FRAME, .closes = true, LIST(__VA_ARGS__)}
 #define GREET(title, ...)                                                                                      \
 	{.name = "greet: " title, .protocol = PROTOCOL_GREET, .closes = true, LIST(__VA_ARGS__)}
 #define GREET_DELAYED(title, blocks, ...)                                                                      \
@@ -133,6 +148,51 @@ const struct transcript transcripts[] = {
 	HTTP_CLOSES("HTTP/0.9", ASK("GET / HTTP/0.9\r\n\r\n", NO_SUCH_VERSION)),
 	HTTP_CLOSES("HTTP/2's preface", ASK("PRI * HTTP/2.0\r\n\r\n", NO_SUCH_VERSION), QUIET("SM\r\n\r\n")),
 	HTTP_CLOSES("after good requests", ASK(GET("/"), OK), ASK(GET("/x"), NOT_FOUND), ASK("\0\n\n", BAD), QUIET(GET("/"))),
+
+	HTTP("/file/N without a file", ASK(GET("/file/0"), NOT_FOUND), ASK(GET("/file/"), NOT_FOUND)),
+
+	FRAMES("nothing but headers",
+		ASK(FRAME(NONE4, NONE2, NONE2, NONE1, NONE3, NONE4), REPLY(NONE4, NONE4)),
+		ASK(FRAME(NONE4, NONE2, NONE2, NONE1, NONE3, "\xff\xfe\xfd\xfc"), REPLY(NONE4, "\xff\xfe\xfd\xfc"))),
+	FRAMES("a reply counts from its id on",
+		ASK(FRAME("\0\0\0\3", NONE2, NONE2, NONE1, NONE3, NONE4), REPLY("\0\0\0\3", NONE4) "ABC"),
+		ASK(FRAME("\0\0\0\5", NONE2, NONE2, NONE1, NONE3, "\0\0\0\7"), REPLY("\0\0\0\5", "\0\0\0\7") "HIJKL"),
+		ASK(FRAME("\0\0\0\4", NONE2, NONE2, NONE1, NONE3, "\xff\xff\xff\xfe"),
+			REPLY("\0\0\0\4", "\xff\xff\xff\xfe") "-_AB"),
+		ASK(FRAME("\0\0\0\1", NONE2, NONE2, NONE1, NONE3, "\1\2\3\x41"), REPLY("\0\0\0\1", "\1\2\3\x41") "B")),
+	FRAMES("payloads are discarded, whatever is in them",
+		ASK(FRAME("\0\0\0\1", "\0\5", NONE2, NONE1, NONE3, NONE4) "\xff\xff\xff\xff\xff", REPLY("\0\0\0\1", NONE4) "A"),
+		ASK(FRAME(NONE4, "\0\1", NONE2, NONE1, NONE3, "\0\0\0\1") "\n", REPLY(NONE4, "\0\0\0\1")),
+		ASK(FRAME("\0\0\0\2", "\0\20", NONE2, NONE1, NONE3, "\0\0\0\2") FRAME(NONE4, NONE2, NONE2, NONE1, NONE3, NONE4),
+			REPLY("\0\0\0\2", "\0\0\0\2") "CD")),
+	FRAMES("a delay", WAIT(PAUSE_DELAY, 1000, FRAME("\0\0\0\1", NONE2, NONE2, NONE1, "\0\0\1", NONE4), REPLY("\0\0\0\1", NONE4) "A"),
+		ASK(FRAME(NONE4, NONE2, NONE2, NONE1, NONE3, NONE4), REPLY(NONE4, NONE4)),
+		WAIT(PAUSE_DELAY, 16777215000, FRAME(NONE4, "\0\1", NONE2, NONE1, "\xff\xff\xff", NONE4) "x", REPLY(NONE4, NONE4))),
+	FRAMES("work", WAIT(PAUSE_WORK, 258 * LOOPS_PER_US, FRAME(NONE4, NONE2, "\1\2", NONE1, NONE3, NONE4), REPLY(NONE4, NONE4)),
+		WAIT(PAUSE_WORK, 65535 * LOOPS_PER_US, FRAME(NONE4, NONE2, "\xff\xff", NONE1, NONE3, NONE4), REPLY(NONE4, NONE4))),
+	FRAMES("a delay comes before work",
+		WAIT(PAUSE_DELAY, 66051000, FRAME("\0\0\0\2", "\0\2", "\0\3", NONE1, "\1\2\3", "\0\0\0\2") "xy", ""),
+		THEN(PAUSE_WORK, 3 * LOOPS_PER_US, REPLY("\0\0\0\2", "\0\0\0\2") "CD"),
+		ASK(FRAME(NONE4, NONE2, NONE2, NONE1, NONE3, NONE4), REPLY(NONE4, NONE4))),
+	{.name = "frame: --delay-blocks makes delays sleep, not work", .protocol = PROTOCOL_FRAME, .delay_blocks = true,
+		LIST(WAIT(PAUSE_SLEEP, 2000, FRAME(NONE4, NONE2, "\0\1", NONE1, "\0\0\2", NONE4), ""),
+			THEN(PAUSE_WORK, LOOPS_PER_US, REPLY(NONE4, NONE4)))},
+	FRAMES_CLOSE("the flag CLOSE",
+		ASK(FRAME("\0\0\0\1", NONE2, NONE2, NONE1, NONE3, NONE4), REPLY("\0\0\0\1", NONE4) "A"),
+		ASK(FRAME("\0\0\0\1", "\0\1", NONE2, "\1", NONE3, NONE4) "x", REPLY("\0\0\0\1", NONE4) "A"),
+		QUIET(FRAME("\0\0\0\1", NONE2, NONE2, NONE1, NONE3, NONE4))),
+	FRAMES_CLOSE("the flag CLOSE after pauses",
+		WAIT(PAUSE_DELAY, 1000, FRAME("\0\0\0\1", NONE2, NONE2, "\1", "\0\0\1", NONE4), REPLY("\0\0\0\1", NONE4) "A"),
+		QUIET("more")),
+	FRAMES_CLOSE("refuses a flag that is none", ASK(FRAME(NONE4, NONE2, NONE2, "\2", NONE3, NONE4), ""), QUIET("more")),
+	FRAMES_CLOSE("refuses such a flag beside CLOSE", ASK(FRAME(NONE4, NONE2, NONE2, "\x81", NONE3, NONE4), "")),
+	FRAMES_CLOSE("refuses a reply too large", ASK(FRAME("\1\0\0\1", NONE2, NONE2, NONE1, NONE3, NONE4), "")),
+	FRAMES_CLOSE("refuses a reply far too large", ASK(FRAME("\xff\xff\xff\xff", NONE2, NONE2, NONE1, NONE3, NONE4), "")),
+	FRAMES_CLOSE("refuses with the header, before its payload, after what is owed",
+		WAIT(PAUSE_DELAY, 1000, FRAME("\0\0\0\1", NONE2, NONE2, NONE1, "\0\0\1", NONE4), REPLY("\0\0\0\1", NONE4) "A"),
+		ASK(FRAME("\0\0\0\2", NONE2, NONE2, NONE1, NONE3, NONE4), REPLY("\0\0\0\2", NONE4) "AB"),
+		ASK(FRAME("\0\0\0\2", "\xff\xff", NONE2, "\x40", NONE3, NONE4), ""),
+		QUIET(FRAME("\0\0\0\1", NONE2, NONE2, NONE1, NONE3, NONE4))),
 
 	HTTP_REFUSES("no Host in 1.1", "GET / HTTP/1.1\r\n\r\n"),
 	HTTP_REFUSES("two Hosts in 1.1", "GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n"),
@@ -233,8 +293,10 @@ struct transcript transcript_pipeline(size_t requests, bool with_pauses)
 			exchange->in =
 				text("GET /%s/%u HTTP/1.1\r\nHost: x\r\n\r\n", i % 2 ? "delay" : "work", n + 1);
 			exchange->out = OK;
-			exchange->pause = i % 2 ? (struct pause){.kind = PAUSE_DELAY, .amount = (n + 1) * UINT64_C(1000000)}
-						: (struct pause){.kind = PAUSE_WORK, .amount = (n + 1) * LOOPS_PER_US};
+			exchange->pause =
+				i % 2 ? (struct pause){.kind = PAUSE_DELAY,
+						.amount = (n + 1) * UINT64_C(1000000)}
+				      : (struct pause){.kind = PAUSE_WORK, .amount = (n + 1) * LOOPS_PER_US};
 		}
 		exchange->in_len = strlen(exchange->in);
 		exchange->out_len = strlen(exchange->out);
@@ -280,6 +342,113 @@ struct transcript transcript_head(size_t head_bytes)
 		.count = fits ? 1 : 2};
 }
 
+static char *reply_with(const char *head, const uint8_t *body, size_t body_len, size_t *len)
+{
+	size_t head_len = strlen(head);
+	char *out = kept(head_len + body_len + 1);
+	memcpy(out, head, head_len);
+	memcpy(out + head_len, body, body_len);
+	*len = head_len + body_len;
+	return out;
+}
+
+static struct exchange file_exchange(unsigned block, const char *method, bool closes)
+{
+	const char *last = closes ? CLOSING : "\r\n";
+	bool head_only = strcmp(method, "HEAD") == 0, there = block < PLAY_FILE_BLOCKS;
+	struct exchange exchange = {
+		text("%s /file/%u HTTP/1.1\r\nHost: x\r\n%s", method, block, last), 0, {0}, NULL, 0, true};
+	uint8_t body[PLAY_FILE_BLOCK];
+	for (size_t i = 0; i < sizeof body; i++)
+		body[i] = play_file_byte((uint64_t)block * PLAY_FILE_BLOCK + i);
+	if (there)
+		exchange.pause =
+			(struct pause){.kind = PAUSE_FILE, .amount = (uint64_t)block * PLAY_FILE_BLOCK};
+	if (there && block < PLAY_FILE_FAILS)
+		exchange.out = reply_with(text(HEAD("200 OK", "4096") "%s", last), body,
+			head_only ? 0 : sizeof body, &exchange.out_len);
+	else if (there)
+		exchange.out = text(
+			HEAD("500 Internal Server Error", "12") "%s%s", last, head_only ? "" : "read failed\n");
+	else
+		exchange.out = text(HEAD("404 Not Found", "10") "%s%s", last, head_only ? "" : "not found\n");
+	if (exchange.out_len == 0)
+		exchange.out_len = strlen(exchange.out);
+	exchange.in_len = strlen(exchange.in);
+	return exchange;
+}
+
+struct transcript transcript_files(bool closes)
+{
+	static const struct exchange others[] = {ASK(GET("/"), OK),
+		WAIT(PAUSE_DELAY, 1000000, GET("/delay/1"), OK),
+		ASK(GET("/file/99999999999999999999"), NOT_FOUND), ASK(GET("/file/-1"), NOT_FOUND)};
+	struct exchange *exchanges = kept(64 * sizeof *exchanges);
+	size_t n = 0;
+	for (unsigned block = 0; block <= PLAY_FILE_BLOCKS; block++) {
+		exchanges[n++] = file_exchange(block, "GET", false);
+		exchanges[n++] = file_exchange(block, "HEAD", false);
+		exchanges[n++] = others[block % 4];
+		exchanges[n++] = file_exchange(PLAY_FILE_BLOCKS - block, "GET", false);
+	}
+	if (closes)
+		exchanges[n++] = file_exchange(PLAY_FILE_FAILS - 1, "GET", true);
+	return (struct transcript){
+		.name = text("http: blocks of a file%s", closes ? ", the last one closes" : ""),
+		.protocol = PROTOCOL_HTTP,
+		.file = true,
+		.closes = closes,
+		.exchanges = exchanges,
+		.count = n};
+}
+
+static void put_big_endian(char *at, uint32_t number, int bytes)
+{
+	for (int i = 0; i < bytes; i++)
+		at[i] = (char)(number >> 8 * (bytes - 1 - i));
+}
+
+static struct exchange frame_exchange(
+	uint32_t reply, uint16_t payload, uint16_t work, uint32_t delay, uint32_t id)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	char *in = kept(16 + (size_t)payload), *out = kept(16 + (size_t)reply);
+	put_big_endian(in, reply, 4);
+	put_big_endian(in + 4, payload, 2);
+	put_big_endian(in + 6, work, 2);
+	put_big_endian(in + 9, delay, 3);
+	put_big_endian(in + 12, id, 4);
+	for (size_t i = 0; i < payload; i++)
+		in[16 + i] = (char)(0xf0 + i % 16);
+	put_big_endian(out, reply, 4);
+	put_big_endian(out + 12, id, 4);
+	for (uint32_t i = 0; i < reply; i++)
+		out[16 + i] = letters[(id + i) % 64];
+	struct pause pause = {0};
+	if (delay > 0 || work > 0)
+		pause = (struct pause){.kind = delay ? PAUSE_DELAY : PAUSE_WORK,
+			.amount = delay ? delay * UINT64_C(1000) : work * (uint64_t)LOOPS_PER_US};
+	return (struct exchange){in, 16 + (size_t)payload, pause, out, 16 + (size_t)reply, true};
+}
+
+struct transcript transcript_frame(uint32_t reply, uint16_t payload, uint32_t id)
+{
+	return of_one(text("frame: a reply of %u bytes to %u, id %u", reply, payload, id), PROTOCOL_FRAME,
+		false, frame_exchange(reply, payload, 0, 0, id));
+}
+
+struct transcript transcript_frames(size_t requests)
+{
+	struct exchange *exchanges = kept(requests * sizeof *exchanges);
+	for (unsigned i = 0; i < requests; i++)
+		exchanges[i] = frame_exchange(i * 37 % 130, (uint16_t)(i * 11 % 40), i % 5 == 1 ? 3 : 0,
+			i % 5 == 3 ? i + 1 : 0, i * 2654435761u);
+	return (struct transcript){.name = text("frame: %zu in a row", requests),
+		.protocol = PROTOCOL_FRAME,
+		.exchanges = exchanges,
+		.count = requests};
+}
+
 struct transcript transcript_echo(size_t bytes)
 {
 	char *in = kept(bytes);
@@ -315,7 +484,9 @@ struct core transcript_core(const struct transcript *transcript)
 	return (struct core){.protocol = transcript->protocol,
 		.delay_blocks = transcript->delay_blocks,
 		.delay_ns = transcript->delay_ns,
-		.loops_per_us = LOOPS_PER_US};
+		.loops_per_us = LOOPS_PER_US,
+		.file_fd = PLAY_FILE_FD,
+		.file_blocks = transcript->file ? PLAY_FILE_BLOCKS : 0};
 }
 
 const uint8_t *transcript_input(const struct transcript *transcript, size_t *n)
@@ -342,8 +513,9 @@ static void expect_greeting_at_eof(const struct transcript *transcript, size_t n
 	if (n > 1024)
 		return;
 	if (transcript->delay_ns)
-		trace_add_pause(expected, (struct pause){.kind = transcript->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY,
-						  .amount = transcript->delay_ns});
+		trace_add_pause(
+			expected, (struct pause){.kind = transcript->delay_blocks ? PAUSE_SLEEP : PAUSE_DELAY,
+					  .amount = transcript->delay_ns});
 	trace_add(expected, "Hello ", 6);
 	trace_add(expected, exchange->in, n);
 	trace_add(expected, "\n", 1);

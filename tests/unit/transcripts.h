@@ -19,6 +19,7 @@ struct transcript {
 	enum protocol protocol;
 	uint64_t delay_ns;
 	bool delay_blocks;
+	bool file;   /* http: /file/N reads the file of play.h */
 	bool closes; /* after the last exchange the server sends FIN */
 	const struct exchange *exchanges;
 	size_t count;
@@ -31,6 +32,11 @@ extern const size_t transcript_count;
 struct transcript transcript_pipeline(size_t requests, bool with_pauses);
 struct transcript transcript_bytes(uint64_t length, const char *method);
 struct transcript transcript_head(size_t head_bytes); /* a request with a head of that size */
+struct transcript transcript_files(
+	bool closes); /* every block of the file, and one beyond, among other paths */
+struct transcript transcript_frame(uint32_t reply, uint16_t payload, uint32_t id);
+struct transcript transcript_frames(
+	size_t requests); /* of every kind, each with a payload, an id and a reply */
 struct transcript transcript_echo(size_t bytes);
 struct transcript transcript_name(size_t bytes, const char *end);
 
