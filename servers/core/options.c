@@ -52,22 +52,52 @@ static const struct option longs[] = {
 	{0},
 };
 
-static const char help[] =
-	"  --port N             TCP port; 0, the default, lets the kernel choose, and READY names it\n"
-	"  --bind ADDR          numeric address to listen on; default 127.0.0.1\n"
-	"  --listen unix:PATH   listen on a Unix socket instead; PATH must not exist\n"
-	"  --protocol P         echo (default), greet, http or frame; docs/protocols.md has the bytes\n"
-	"  --delay TIME         wait before each greeting and http reply: 100us, 1ms, 2s; a bare number is "
-	"seconds\n"
-	"  --delay-blocks       sleep through delays on the serving thread: the classical mistake of an "
-	"event loop\n"
-	"  --backlog N          length of the accept queue; default and limit: net.core.somaxconn\n"
-	"  --loops-per-us N     speed of this CPU at work, for http's /work/US and frame, as "
-	"build/calibrate prints it\n"
-	"  --file PATH          regular file whose blocks of 4,096 bytes http's /file/N replies with\n"
-	"  --describe           what this server is, as JSON\n"
-	"  --help, --version\n"
-	"It prints READY and its port, serves until SIGTERM, and prints its counters as one line of JSON.\n";
+static const char *const help[] = {
+	[PORT] = "port N             TCP port; 0, the default, lets the kernel choose, and READY names it",
+	[BIND] = "bind ADDR          numeric address to listen on; default 127.0.0.1",
+	[LISTEN] = "listen unix:PATH   listen on a Unix socket instead; PATH must not exist",
+	[PROTOCOL] = "protocol P         what to speak (docs/protocols.md has the bytes), the first by default",
+	[DELAY] =
+		"delay TIME         wait before each greeting and http reply: 100us, 1ms, 2s; a bare number is "
+		"seconds",
+	[DELAY_BLOCKS] = "delay-blocks       sleep through delays on the serving thread: the classical mistake "
+			 "of an event loop",
+	[WORKERS] = "workers N          worker threads or processes",
+	[BACKLOG] = "backlog N          length of the accept queue; default and limit: net.core.somaxconn",
+	[LOOPS] = "loops-per-us N     speed of this CPU at work, for http's /work/US and frame, as "
+		  "build/calibrate prints it",
+	[FILE_PATH] = "file PATH          regular file whose blocks of 4,096 bytes http's /file/N replies with",
+	[DESCRIBE] = "describe           what this server is, as JSON",
+	[HELP] = "help, --version",
+};
+
+/* In the order of --help. */
+static const int shown[] = {
+	WORKERS, PORT, BIND, LISTEN, PROTOCOL, DELAY, DELAY_BLOCKS, BACKLOG, LOOPS, FILE_PATH, DESCRIBE, HELP};
+
+static bool speaks(const struct model *model, enum protocol protocol)
+{
+	return model->protocols == 0 || model->protocols & 1U << protocol;
+}
+
+/* No option without a use for it. */
+static bool has(const struct model *model, int option)
+{
+	switch (option) {
+	case WORKERS:
+		return model->workers > 0;
+	case DELAY:
+		return speaks(model, PROTOCOL_GREET) || speaks(model, PROTOCOL_HTTP);
+	case DELAY_BLOCKS:
+		return has(model, DELAY) || speaks(model, PROTOCOL_FRAME);
+	case LOOPS:
+		return speaks(model, PROTOCOL_HTTP) || speaks(model, PROTOCOL_FRAME);
+	case FILE_PATH:
+		return speaks(model, PROTOCOL_HTTP);
+	default:
+		return true;
+	}
+}
 
 static _Noreturn __attribute__((format(printf, 2, 3))) void usage(const char *name, const char *format, ...)
 {
@@ -111,12 +141,36 @@ static unsigned long number(const char *name, const char *option, unsigned long 
 	return value;
 }
 
-static enum protocol protocol(const char *name)
+static const char *option_name(int value)
 {
+	const struct option *option = longs;
+	while (option->val != value)
+		option++;
+	return option->name;
+}
+
+/* The names of the protocols it speaks, with this between them. */
+static const char *spoken(const struct model *model, const char *separator)
+{
+	static char names[64];
+	names[0] = '\0';
 	for (int i = 0; i < PROTOCOLS; i++)
-		if (strcmp(optarg, protocols[i]) == 0)
-			return (enum protocol)i;
-	usage(name, "--protocol takes echo, greet, http or frame, not '%s'", optarg);
+		if (speaks(model, (enum protocol)i))
+			strcat(strcat(names, names[0] ? separator : ""), protocols[i]);
+	return names;
+}
+
+static enum protocol protocol(const struct model *model)
+{
+	for (int i = 0; i < PROTOCOLS; i++) {
+		if (strcmp(optarg, protocols[i]) != 0)
+			continue;
+		if (!speaks(model, (enum protocol)i))
+			usage(model->name, "this model speaks %s, not %s; `make list` shows those that do",
+				spoken(model, ", "), optarg);
+		return (enum protocol)i;
+	}
+	usage(model->name, "--protocol takes one of %s, not '%s'", spoken(model, ", "), optarg);
 }
 
 static const char *unix_path(const char *name)
@@ -171,13 +225,10 @@ static void describe(const struct model *model, const struct options *options)
 	print_string(model->name);
 	printf(", \"thesis\": ");
 	print_string(model->thesis);
-	printf(", \"protocols\": [");
-	for (int i = 0; i < PROTOCOLS; i++)
-		printf("%s\"%s\"", i ? ", " : "", protocols[i]);
-	printf("], \"options\": [");
+	printf(", \"protocols\": [\"%s\"], \"options\": [", spoken(model, "\", \""));
 	const char *separator = "";
 	for (const struct option *option = longs; option->name; option++) {
-		if (option->val <= DESCRIBE || (option->val == WORKERS && model->workers == 0))
+		if (option->val <= DESCRIBE || !has(model, option->val))
 			continue;
 		printf("%s\"%s\"", separator, option->name);
 		separator = ", ";
@@ -190,15 +241,29 @@ static void describe(const struct model *model, const struct options *options)
 		printf("], \"clients_at_once\": null, \"needs\": [");
 	if (model->needs[0])
 		print_string(model->needs);
+	printf("], \"exceptions\": [");
+	for (const char *const *exception = model->exceptions; *exception; exception++) {
+		printf("%s", exception == model->exceptions ? "" : ", ");
+		print_string(*exception);
+	}
 	printf("]}\n");
 }
 
 static void print_help(const struct model *model)
 {
 	printf("%s: %s\n\nUsage: %s [OPTION]...\n", model->name, model->thesis, model->name);
-	if (model->workers)
-		printf("  --workers N          worker threads or processes; default %u\n", model->workers);
-	printf("%s", help);
+	for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+		if (!has(model, shown[i]))
+			continue;
+		printf("  --%s", help[shown[i]]);
+		if (shown[i] == PROTOCOL)
+			printf(": %s", spoken(model, ", "));
+		if (shown[i] == WORKERS)
+			printf("; default %u", model->workers);
+		putchar('\n');
+	}
+	printf("It prints READY and its port, serves until SIGTERM, and prints its counters as one line of "
+	       "JSON.\n");
 }
 
 static void check(const struct options *options)
@@ -221,7 +286,11 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 	bool describe_only = false;
 	int option;
 	opterr = 0;
+	while (!speaks(model, options.core.protocol))
+		options.core.protocol++;
 	while ((option = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+		if (!has(model, option))
+			usage(name, "this model has no --%s", option_name(option));
 		switch (option) {
 		case HELP:
 			print_help(model);
@@ -236,7 +305,7 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 			options.port = (unsigned)number(name, "port", 0, 65535);
 			break;
 		case PROTOCOL:
-			options.core.protocol = protocol(name);
+			options.core.protocol = protocol(model);
 			break;
 		case DELAY:
 			if (!options_time(optarg, &options.core.delay_ns))
@@ -249,8 +318,6 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 			options.core.delay_blocks = true;
 			break;
 		case WORKERS:
-			if (model->workers == 0)
-				usage(name, "this model has no --workers");
 			options.workers = (unsigned)number(name, "workers", 1, 4096);
 			break;
 		case BACKLOG:

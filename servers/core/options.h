@@ -8,10 +8,13 @@ enum { OPTIONS_WORKERS = -1 };
 
 struct model { /* what a page says of itself */
 	const char *name;
-	const char *thesis;   /* one sentence: how it waits, what that costs */
-	const char *needs;    /* beyond POSIX, as "Linux 6.1"; "" if nothing */
-	long clients_at_once; /* 0: no limit but descriptors; OPTIONS_WORKERS: as many as it has workers */
-	unsigned workers;     /* default of --workers; 0: it has none and the option is refused */
+	const char *thesis;        /* one sentence: how it waits, what that costs */
+	const char *needs;         /* beyond POSIX, as "Linux 6.1"; "" if nothing */
+	long clients_at_once;      /* 0: no limit but descriptors; OPTIONS_WORKERS: as many as it has workers */
+	unsigned workers;          /* default of --workers; 0: it has none and the option is refused */
+	unsigned protocols;        /* a bit, 1 << PROTOCOL_X, for each that it speaks; 0: all */
+	const char *exceptions[4]; /* what it does otherwise than the contract asks, by the names that
+				      docs/conformance.md has, as "spins" */
 };
 
 struct options {
