@@ -25,7 +25,7 @@ LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c
 .PHONY: all help
 .DELETE_ON_ERROR:
 
-all: $(SERVERS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate  ## build every server, the load generator and the work calibration
+all: $(SERVERS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro  ## build every server, the load generator and the small tools
 	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) (pkg-config finds no$(call packages,$(page)))";)
 
 help:  ## list every target with one line
@@ -63,6 +63,15 @@ $(BUILD)/tools.d/%.o: bench/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+MICRO := $(patsubst bench/tools/micro/%.c,$(BUILD)/micro.d/%.o,$(wildcard bench/tools/micro/*.c))
+
+$(BUILD)/micro: $(MICRO)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring
+
+$(BUILD)/micro.d/%.o: bench/tools/micro/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
 # What a server is held against: test servers, plain loops, slowed variants. None is a model.
 ARMS := $(patsubst tests/arms/%.c,$(BUILD)/arms/%,$(wildcard tests/arms/*.c))
 
@@ -81,7 +90,7 @@ $(BUILD)/required.mk: bench/require.sh
 endif
 
 .SECONDARY:
--include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d)
+-include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d $(BUILD)/micro.d/*.d)
 
 .PHONY: asan tsan clean
 asan:  ## build everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
@@ -97,7 +106,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list doctor plots docs demo reach print-flags
+.PHONY: bench list doctor plots docs demo reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory all
@@ -125,6 +134,10 @@ demo: all  ## the first source document's experiment, live: three clients at onc
 reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=servers|...: only these)
 	@bench/require.sh bench extras
 	@$(BENCH) reach $(GROUP)
+
+micro: $(BUILD)/micro  ## the wait alone: select, poll, epoll, io_uring and others over watched and ready descriptors, no TCP
+	@bench/require.sh bench
+	@$(BENCH) micro
 
 print-flags:  # what env.json records of the build
 	@echo $(CC) $(ALL_CFLAGS)

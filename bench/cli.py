@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, agree, demo, docs, doctor, listing, paths, prepare, reach, records, report, runner
+from bench import adhoc, agree, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -82,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
     reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
+    micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
     return top
@@ -172,6 +173,10 @@ def do_list(options: argparse.Namespace, console: Console) -> int:
 
 def do_reach(options: argparse.Namespace, console: Console) -> int:
     return reach.from_options(console, options)
+
+
+def do_micro(options: argparse.Namespace, console: Console) -> int:
+    return micro.from_options(console, options)
 
 
 def do_demo(options: argparse.Namespace, console: Console) -> int:
