@@ -99,7 +99,7 @@ static bool has(const struct model *model, int option)
 	}
 }
 
-static _Noreturn __attribute__((format(printf, 2, 3))) void usage(const char *name, const char *format, ...)
+void options_refuse(const char *name, const char *format, ...)
 {
 	va_list arguments;
 	fprintf(stderr, "%s: ", name);
@@ -137,7 +137,8 @@ static unsigned long number(const char *name, const char *option, unsigned long 
 	errno = 0;
 	unsigned long value = strtoul(optarg, &end, 10);
 	if (optarg[0] < '0' || optarg[0] > '9' || *end || errno || value < min || value > max)
-		usage(name, "--%s takes a whole number from %lu to %lu, not '%s'", option, min, max, optarg);
+		options_refuse(
+			name, "--%s takes a whole number from %lu to %lu, not '%s'", option, min, max, optarg);
 	return value;
 }
 
@@ -166,19 +167,20 @@ static enum protocol protocol(const struct model *model)
 		if (strcmp(optarg, protocols[i]) != 0)
 			continue;
 		if (!speaks(model, (enum protocol)i))
-			usage(model->name, "this model speaks %s, not %s; `make list` shows those that do",
+			options_refuse(model->name,
+				"this model speaks %s, not %s; `make list` shows those that do",
 				spoken(model, ", "), optarg);
 		return (enum protocol)i;
 	}
-	usage(model->name, "--protocol takes one of %s, not '%s'", spoken(model, ", "), optarg);
+	options_refuse(model->name, "--protocol takes one of %s, not '%s'", spoken(model, ", "), optarg);
 }
 
 static const char *unix_path(const char *name)
 {
 	if (strncmp(optarg, "unix:", 5) != 0 || optarg[5] == '\0')
-		usage(name, "--listen takes unix:PATH, not '%s'", optarg);
+		options_refuse(name, "--listen takes unix:PATH, not '%s'", optarg);
 	if (strlen(optarg + 5) >= sizeof((struct sockaddr_un *)0)->sun_path)
-		usage(name, "--listen: a Unix socket's path has at most %zu bytes",
+		options_refuse(name, "--listen: a Unix socket's path has at most %zu bytes",
 			sizeof((struct sockaddr_un *)0)->sun_path - 1);
 	return optarg + 5;
 }
@@ -187,7 +189,8 @@ static const char *address(const char *name)
 {
 	struct in6_addr any;
 	if (inet_pton(AF_INET, optarg, &any) != 1 && inet_pton(AF_INET6, optarg, &any) != 1)
-		usage(name, "--bind takes a numeric address such as 127.0.0.1 or ::1, not '%s'", optarg);
+		options_refuse(
+			name, "--bind takes a numeric address such as 127.0.0.1 or ::1, not '%s'", optarg);
 	return optarg;
 }
 
@@ -197,14 +200,14 @@ static void open_file(const char *name, const char *path, struct core *core)
 {
 	struct stat about;
 	if (stat(path, &about) != 0)
-		usage(name, "--file %s: %s", path, strerror(errno));
+		options_refuse(name, "--file %s: %s", path, strerror(errno));
 	if (!S_ISREG(about.st_mode))
-		usage(name, "--file takes a regular file, and %s is none", path);
+		options_refuse(name, "--file takes a regular file, and %s is none", path);
 	core->file_fd = open(path, O_RDONLY | O_CLOEXEC | O_DIRECT);
 	if (core->file_fd < 0 && errno == EINVAL)
 		core->file_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (core->file_fd < 0)
-		usage(name, "--file %s: %s", path, strerror(errno));
+		options_refuse(name, "--file %s: %s", path, strerror(errno));
 	core->file_blocks = (uint64_t)about.st_size / 4096;
 }
 
@@ -233,6 +236,8 @@ static void describe(const struct model *model, const struct options *options)
 		printf("%s\"%s\"", separator, option->name);
 		separator = ", ";
 	}
+	if (model->knobs)
+		knobs_describe(model->knobs);
 	long at_once =
 		model->clients_at_once == OPTIONS_WORKERS ? (long)options->workers : model->clients_at_once;
 	if (at_once)
@@ -262,6 +267,8 @@ static void print_help(const struct model *model)
 			printf("; default %u", model->workers);
 		putchar('\n');
 	}
+	if (model->knobs)
+		knobs_help(model->knobs);
 	printf("It prints READY and its port, serves until SIGTERM, and prints its counters as one line of "
 	       "JSON.\n");
 }
@@ -269,13 +276,15 @@ static void print_help(const struct model *model)
 static void check(const struct options *options)
 {
 	if (options->core.delay_ns && options->core.protocol == PROTOCOL_ECHO)
-		usage(options->name, "--delay needs --protocol greet or http: echo has no request to delay");
+		options_refuse(
+			options->name, "--delay needs --protocol greet or http: echo has no request to delay");
 	if (options->core.delay_ns && options->core.protocol == PROTOCOL_FRAME)
-		usage(options->name, "--delay needs --protocol greet or http: frame carries its own delays");
+		options_refuse(
+			options->name, "--delay needs --protocol greet or http: frame carries its own delays");
 	if (options->file && options->core.protocol != PROTOCOL_HTTP)
-		usage(options->name, "--file needs --protocol http: only its /file/N reads from it");
+		options_refuse(options->name, "--file needs --protocol http: only its /file/N reads from it");
 	if (options->unix_path && options->port)
-		usage(options->name, "--port and --listen are two places to listen; give one");
+		options_refuse(options->name, "--port and --listen are two places to listen; give one");
 }
 
 struct options options_parse(const struct model *model, int argc, char **argv)
@@ -286,11 +295,13 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 	bool describe_only = false;
 	int option;
 	opterr = 0;
+	if (model->knobs)
+		knobs_take(name, model->knobs, &argc, argv);
 	while (!speaks(model, options.core.protocol))
 		options.core.protocol++;
 	while ((option = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
 		if (!has(model, option))
-			usage(name, "this model has no --%s", option_name(option));
+			options_refuse(name, "this model has no --%s", option_name(option));
 		switch (option) {
 		case HELP:
 			print_help(model);
@@ -309,7 +320,7 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 			break;
 		case DELAY:
 			if (!options_time(optarg, &options.core.delay_ns))
-				usage(name,
+				options_refuse(name,
 					"--delay takes a time of at most an hour, such as 100us, 1ms or 2s, "
 					"not '%s'",
 					optarg);
@@ -336,13 +347,13 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 			options.file = optarg;
 			break;
 		case ':':
-			usage(name, "%s needs a value", argv[optind - 1]);
+			options_refuse(name, "%s needs a value", argv[optind - 1]);
 		default:
-			usage(name, "unknown option '%s'", argv[optind - 1]);
+			options_refuse(name, "unknown option '%s'", argv[optind - 1]);
 		}
 	}
 	if (optind < argc)
-		usage(name, "unexpected argument '%s'", argv[optind]);
+		options_refuse(name, "unexpected argument '%s'", argv[optind]);
 	check(&options);
 	if (describe_only) {
 		describe(model, &options);

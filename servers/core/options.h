@@ -3,6 +3,7 @@
 #define OPTIONS_H
 
 #include "conn.h"
+#include "knob.h"
 
 enum { OPTIONS_WORKERS = -1 };
 
@@ -15,6 +16,7 @@ struct model { /* what a page says of itself */
 	unsigned protocols;        /* a bit, 1 << PROTOCOL_X, for each that it speaks; 0: all */
 	const char *exceptions[4]; /* what it does otherwise than the contract asks, by the names that
 				      docs/conformance.md has, as "spins" */
+	struct knob *knobs;        /* of a lab page; else NULL */
 };
 
 struct options {
@@ -30,6 +32,9 @@ struct options {
 
 /* Reads the command line; every bad word of it ends the process with one line and exit status 2. */
 struct options options_parse(const struct model *, int argc, char **argv);
+
+/* Ends the process with "NAME: WHAT; try `NAME --help`" on stderr and exit status 2. */
+_Noreturn void options_refuse(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* `100us`, `1ms`, `2s`, `500ns` or bare seconds, with decimals, as ns; false if it is none or over 1 hour. */
 bool options_time(const char *text, uint64_t *ns);
