@@ -1,11 +1,11 @@
 /* Fuzzes the protocol core: however a peer's bytes are cut, taken and interleaved, the same comes out, and
  * every promise of conn.h that play.c can see is kept.
  *
- * The input's first line is the schedule, readable on purpose: `e`, `g` or `h` for the protocol; a digit whose
- * bits are 1 --delay, 2 --delay-blocks, 4 an end of the stream, 8 (`8`, `9`, `:` to `?`) pieces beyond the
- * room; then bytes that say how large each piece and each send is and what comes first: `0` 17 bytes, `A` 2,
- * `a` 9,409. The rest is what the peer sends. Try: make fuzz FUZZ_SECONDS=60. One input again: build/fuzz/core
- * FILE
+ * The input's first line is the schedule, readable on purpose: `e`, `g`, `h` or `f` for the protocol; a digit
+ * whose bits are 1 --delay, 2 --delay-blocks, 4 an end of the stream, 8 (`8`, `9`, `:` to `?`) pieces beyond
+ * the room; then bytes that say how large each piece and each send is and what comes first: `0` 17 bytes, `A`
+ * 2, `a` 9,409. The rest is what the peer sends. Try: make fuzz FUZZ_SECONDS=60. One input again:
+ * build/fuzz/core FILE
  */
 #include "play.h"
 
@@ -46,12 +46,15 @@ static struct plan plan_of(const uint8_t *data, size_t size)
 {
 	const uint8_t *newline = memchr(data, '\n', size), *bytes = newline ? newline + 1 : data + size;
 	size_t line = (size_t)(bytes - data) - (newline != NULL);
-	struct plan plan = {.core = {.loops_per_us = 3}};
+	struct plan plan = {
+		.core = {.loops_per_us = 3, .file_fd = PLAY_FILE_FD, .file_blocks = PLAY_FILE_BLOCKS}};
 	unsigned flags = line > 1 ? data[1] : 0;
 	plan.core.protocol = line == 0 || data[0] == 'h' ? PROTOCOL_HTTP
 			     : data[0] == 'g'            ? PROTOCOL_GREET
+			     : data[0] == 'f'            ? PROTOCOL_FRAME
 							 : PROTOCOL_ECHO;
-	plan.core.delay_ns = flags & 1 && plan.core.protocol != PROTOCOL_ECHO ? 7 : 0;
+	bool delays = plan.core.protocol == PROTOCOL_GREET || plan.core.protocol == PROTOCOL_HTTP;
+	plan.core.delay_ns = flags & 1 && delays ? 7 : 0;
 	plan.core.delay_blocks = flags & 2;
 	plan.script = (struct script){bytes, size - (size_t)(bytes - data), flags & 4};
 	size_t n = line > 2 ? line - 2 : 0;

@@ -149,6 +149,42 @@ static void a_body_of_one_gibibyte(void **state)
 	core_free(&core);
 }
 
+/* The longest frame, from an id that is no period's beginning: all but its first block lies in the pattern. */
+static void a_frame_of_16_mib(void **state)
+{
+	(void)state;
+	static const char request[16] = "\1\0\0\0\0\0\0\0\0\0\0\0\0\0\1\x5";
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	for (size_t i = 0; i < sizeof copy; i++)
+		copy[i] = (uint8_t)letters[i % 64];
+	struct core core = {.protocol = PROTOCOL_FRAME};
+	struct conn conn;
+	conn_open(&conn, &core);
+	conn_feed(&conn, request, sizeof request);
+	assert_true(ledger.held <= 4096);
+	assert_memory_equal(conn_output(&conn).data, request, sizeof request);
+	conn_sent(&conn, sizeof request);
+	uint64_t sent = 0;
+	const uint8_t *lowest = (const uint8_t *)UINTPTR_MAX, *highest = NULL;
+	while (conn_wants(&conn) & CONN_SEND) {
+		struct span output = conn_output(&conn);
+		assert_true(output.len <= 65536);
+		assert_memory_equal(output.data, copy + (0x105 + sent) % 64, output.len);
+		if (ledger.held == 0) { /* the block with the header has gone: what is left is lent */
+			lowest = output.data < lowest ? output.data : lowest;
+			highest = output.data + output.len > highest ? output.data + output.len : highest;
+		} else {
+			assert_true(sent < 4096);
+		}
+		conn_sent(&conn, output.len > 12345 ? 12345 : output.len);
+		sent += output.len > 12345 ? 12345 : output.len;
+	}
+	assert_int_equal(sent, 1 << 24);
+	assert_true((size_t)(highest - lowest) <= 65536 + 64);
+	conn_drop(&conn);
+	core_free(&core);
+}
+
 static size_t sends(struct conn *conn)
 {
 	size_t n = 0;
@@ -196,6 +232,7 @@ int main(void)
 		cmocka_unit_test(in_generated_bodies),
 		cmocka_unit_test(replies_leave_in_as_few_sends_as_they_can),
 		cmocka_unit_test(a_body_of_one_gibibyte),
+		cmocka_unit_test(a_frame_of_16_mib),
 	};
 	return cmocka_run_group_tests_name("lent output", tests, NULL, NULL);
 }

@@ -25,11 +25,11 @@ static void take_all(struct conn *conn)
 		conn_sent(conn, conn_output(conn).len);
 }
 
-/* Feeds the same request over and over, in pieces of at most `piece`, as long as the connection asks for more;
+/* Feeds the same n bytes over and over, in pieces of at most `piece`, as long as the connection asks for more;
  * returns how much it took. */
-static size_t flood(struct conn *conn, const char *request, size_t piece)
+static size_t flood_bytes(struct conn *conn, const char *request, size_t n, size_t piece)
 {
-	size_t fed = 0, n = strlen(request);
+	size_t fed = 0;
 	uint8_t bytes[65536];
 	while (conn_wants(conn) & CONN_RECV && fed < 50 * CONNECTION_MAX) {
 		size_t room = conn_room(conn), some = room < piece ? room : piece;
@@ -42,8 +42,17 @@ static size_t flood(struct conn *conn, const char *request, size_t piece)
 	return fed;
 }
 
+static size_t flood(struct conn *conn, const char *request, size_t piece)
+{
+	return flood_bytes(conn, request, strlen(request), piece);
+}
+
+/* A frame's header with the id 0. */
+#define FRAME(reply, size, work, delay) reply size work "\0" delay "\0\0\0\0"
+
 struct flooding {
 	const char *what, *request;
+	size_t n; /* its bytes; 0: it is a string */
 	enum protocol protocol;
 	uint64_t delay_ns;
 	unsigned wants; /* when it asks for no more */
@@ -54,25 +63,38 @@ static void a_peer_that_never_reads_is_bounded(void **state)
 {
 	(void)state;
 	static const struct flooding floodings[] = {
-		{"echo", "abc", PROTOCOL_ECHO, 0, CONN_SEND, 65536},
-		{"short replies", "GET / HTTP/1.1\nHost: x\n\n", PROTOCOL_HTTP, 0, CONN_SEND, 65536},
-		{"a long reply", "GET /bytes/1073741824 HTTP/1.1\nHost: x\n\n", PROTOCOL_HTTP, 0, CONN_SEND,
+		{"echo", "abc", 0, PROTOCOL_ECHO, 0, CONN_SEND, 65536},
+		{"short replies", "GET / HTTP/1.1\nHost: x\n\n", 0, PROTOCOL_HTTP, 0, CONN_SEND, 65536},
+		{"a long reply", "GET /bytes/1073741824 HTTP/1.1\nHost: x\n\n", 0, PROTOCOL_HTTP, 0, CONN_SEND,
 			40000},
-		{"a delay", "GET / HTTP/1.1\nHost: x\n\n", PROTOCOL_HTTP, 1, CONN_PAUSE, 40000},
-		{"work", "GET /work/9 HTTP/1.1\nHost: x\n\n", PROTOCOL_HTTP, 0, CONN_PAUSE, 40000},
+		{"a delay", "GET / HTTP/1.1\nHost: x\n\n", 0, PROTOCOL_HTTP, 1, CONN_PAUSE, 40000},
+		{"a block of a file", "GET /file/1 HTTP/1.1\nHost: x\n\n", 0, PROTOCOL_HTTP, 0, CONN_PAUSE,
+			40000},
+		{"short frames", FRAME("\0\0\0\1", "\0\1", "\0\0", "\0\0\0") "x", 17, PROTOCOL_FRAME, 0,
+			CONN_SEND, 65536},
+		{"a long frame", FRAME("\1\0\0\0", "\0\0", "\0\0", "\0\0\0"), 16, PROTOCOL_FRAME, 0, CONN_SEND,
+			40000},
+		{"a delayed frame", FRAME("\1\0\0\0", "\0\0", "\0\1", "\0\0\1"), 16, PROTOCOL_FRAME, 0,
+			CONN_PAUSE, 40000},
+		{"work", "GET /work/9 HTTP/1.1\nHost: x\n\n", 0, PROTOCOL_HTTP, 0, CONN_PAUSE, 40000},
 	};
 	static const size_t pieces[] = {1, 7, 4096, 65536};
 	for (size_t i = 0; i < sizeof floodings / sizeof floodings[0] * 4; i++) {
 		const struct flooding *flooding = &floodings[i / 4];
-		struct core core = {
-			.protocol = flooding->protocol, .delay_ns = flooding->delay_ns, .loops_per_us = 1};
+		size_t n = flooding->n ? flooding->n : strlen(flooding->request);
+		struct core core = {.protocol = flooding->protocol,
+			.delay_ns = flooding->delay_ns,
+			.loops_per_us = 1,
+			.file_blocks = 2};
 		struct conn conn;
 		conn_open(&conn, &core);
 		ledger.most_held = 0;
-		size_t fed = flood(&conn, flooding->request, pieces[i % 4]);
+		size_t fed = flood_bytes(&conn, flooding->request, n, pieces[i % 4]);
 		assert_true(fed > 32000 && fed <= flooding->most);
 		assert_int_equal(conn_room(&conn), 0);
 		assert_int_equal(conn_wants(&conn), flooding->wants);
+		if (flooding->wants == CONN_PAUSE) /* for a file's block its buffer is taken now */
+			assert_int_not_equal(conn_pause(&conn).kind, PAUSE_NONE);
 		assert_true(ledger.most_held <= CONNECTION_MAX + GROWING);
 		conn_drop(&conn);
 		assert_int_equal(ledger.held, 0);
@@ -88,7 +110,7 @@ static void what_is_discarded_needs_no_memory(void **state)
 		enum protocol protocol;
 		const char *first;
 	} talkers[] = {{PROTOCOL_GREET, "Bob\n"}, {PROTOCOL_HTTP, "nonsense\n\n"},
-		{PROTOCOL_HTTP, "GET / HTTP/1.0\n\n"}};
+		{PROTOCOL_HTTP, "GET / HTTP/1.0\n\n"}, {PROTOCOL_FRAME, "a reply far too large"}};
 	for (size_t i = 0; i < sizeof talkers / sizeof talkers[0]; i++) {
 		struct core core = {.protocol = talkers[i].protocol};
 		struct conn conn;
@@ -170,33 +192,129 @@ static void a_delayed_request_holds_nothing(void **state)
 	core_free(&core);
 }
 
-static void serve_round(struct core *core)
+/* All a frame leaves behind until its reply is due fits into the connection itself. */
+static void a_frame_on_its_way_holds_nothing(void **state)
 {
+	(void)state;
+	struct core core = {.protocol = PROTOCOL_FRAME};
+	struct conn conn;
+	static const char request[] = FRAME("\0\0\0\1", "\0\4", "\0\0", "\0\0\1") "abcd";
+	conn_open(&conn, &core);
+	for (int round = 0; round < 3; round++) {
+		conn_feed(&conn, request, 1);
+		assert_true(ledger.held > 0);
+		conn_feed(&conn, request + 1, 17);
+		assert_int_equal(ledger.held, 0);
+		assert_int_equal(conn_wants(&conn), CONN_RECV);
+		conn_feed(&conn, request + 18, 2);
+		assert_int_equal(ledger.held, 0);
+		assert_int_equal(conn_wants(&conn), CONN_PAUSE | CONN_RECV);
+		conn_did(&conn, CONN_PAUSE);
+		take_all(&conn);
+		assert_int_equal(ledger.held, 0);
+		assert_int_equal(conn_wants(&conn), CONN_RECV);
+	}
+	conn_drop(&conn);
+	core_free(&core);
+}
+
+/* A read's buffer is the block in which its reply will leave, and goes back with it, read or not. */
+static void a_file_is_read_into_its_reply(void **state)
+{
+	(void)state;
+	struct core core = {.protocol = PROTOCOL_HTTP, .file_blocks = 1};
+	struct conn conn;
+	conn_open(&conn, &core);
+	for (int round = 0; round < 3; round++) {
+		ssize_t got = round == 1 ? -1 : 4096;
+		conn_feed(&conn, "GET /file/0 HTTP/1.1\nHost: x\n\n", 30);
+		struct pause pause = conn_pause(&conn);
+		size_t held = ledger.held;
+		memset(pause.buf, 'f', pause.len);
+		conn_read(&conn, got);
+		assert_int_equal(ledger.held, held);
+		struct span output = conn_output(&conn);
+		const uint8_t *buf = pause.buf;
+		if (got > 0)
+			assert_true(output.data < buf && output.data + output.len == buf + pause.len);
+		take_all(&conn);
+		assert_int_equal(ledger.held, 0);
+	}
+	conn_feed(&conn, "GET /file/0 HTTP/1.1\nHost: x\n\n", 30);
+	memset(conn_pause(&conn).buf, 'f', 4096);
+	conn_drop(&conn);
+	assert_int_equal(ledger.held, 0);
+	core_free(&core);
+}
+
+/* Done with a pause that nobody has asked about: nothing was read, and the peer is told so. */
+static void a_file_that_nobody_read_is_a_failure(void **state)
+{
+	(void)state;
+	struct core core = {.protocol = PROTOCOL_HTTP, .file_blocks = 1};
+	struct conn conn;
+	conn_open(&conn, &core);
+	conn_feed(&conn, "GET /file/0 HTTP/1.1\nHost: x\n\n", 30);
+	conn_did(&conn, CONN_PAUSE);
+	assert_memory_equal(conn_output(&conn).data, "HTTP/1.1 500 ", 13);
+	conn_drop(&conn);
+	core_free(&core);
+}
+
+struct piece {
+	const char *data;
+	size_t n;
+};
+#define PIECE(text)                                                                                            \
+	{                                                                                                      \
+		text, sizeof text - 1                                                                          \
+	}
 #define GET(path) "GET " path " HTTP/1.1\nHost: x\n\n"
-	static const char *const requests[] = {GET("/"), GET("/bytes/70000"),
-		(GET("/bytes/9000") GET("/delay/1") GET("/")), (GET("/x") "GET / HTTP/1.1"), "\nHost: x\n\n",
-		"HEAD /bytes/1 HTTP/1.0\n\n", "ignored"};
+
+static void serve_pieces(struct core *core, const struct piece *pieces, size_t count, struct piece flooding)
+{
 	struct conn conn;
 	conn_open(&conn, core);
-	for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
-		conn_feed(&conn, requests[i], strlen(requests[i]));
+	for (size_t i = 0; i < count; i++) {
+		conn_feed(&conn, pieces[i].data, pieces[i].n);
 		while (conn_wants(&conn) & (CONN_SEND | CONN_PAUSE)) {
 			take_all(&conn);
-			if (conn_wants(&conn) & CONN_PAUSE)
+			if (!(conn_wants(&conn) & CONN_PAUSE))
+				continue;
+			struct pause pause = conn_pause(&conn);
+			if (pause.kind == PAUSE_FILE)
+				conn_read(&conn, (ssize_t)pause.len);
+			else
 				conn_did(&conn, CONN_PAUSE);
 		}
 	}
-	flood(&conn, "GET / HTTP/1.1\nHost: x\n\n", 4096);
+	flood_bytes(&conn, flooding.data, flooding.n, 4096);
 	conn_eof(&conn);
 	conn_drop(&conn);
+}
+
+static void serve_round(struct core *core)
+{
+	static const struct piece texts[] = {PIECE(GET("/")), PIECE(GET("/bytes/70000")),
+		PIECE(GET("/bytes/9000") GET("/delay/1") GET("/file/0") GET("/")),
+		PIECE(GET("/x") "GET / HTTP/1.1"), PIECE("\nHost: x\n\n"), PIECE(GET("/file/0"))};
+	static const struct piece frames[] = {PIECE(FRAME("\0\0\0\1", "\0\0", "\0\0", "\0\0\0")),
+		PIECE(FRAME("\0\2\0\0", "\0\3", "\0\1", "\0\0\1") "abc\0"), PIECE("\0\0\1\0\0"),
+		PIECE("\0\0\0"
+		      "\0\0\0\0\0\0"
+		      "\0\0")};
+	if (core->protocol == PROTOCOL_FRAME)
+		serve_pieces(core, frames, 4, frames[0]);
+	else
+		serve_pieces(core, texts, 6, texts[0]);
 }
 
 /* The greatest need, of each protocol, is met once; after that the free list serves. */
 static void no_request_allocates_once_warm(void **state)
 {
 	(void)state;
-	for (int protocol = PROTOCOL_ECHO; protocol <= PROTOCOL_HTTP; protocol++) {
-		struct core core = {.protocol = (enum protocol)protocol};
+	for (int protocol = PROTOCOL_ECHO; protocol <= PROTOCOL_FRAME; protocol++) {
+		struct core core = {.protocol = (enum protocol)protocol, .file_blocks = 1};
 		ledger.eager_free = false;
 		serve_round(&core);
 		size_t warm = ledger.allocations;
@@ -327,6 +445,9 @@ int main(void)
 		TEST(a_name_behind_a_held_piece_stays_within_bounds),
 		TEST(an_idle_connection_holds_nothing),
 		TEST(a_delayed_request_holds_nothing),
+		TEST(a_frame_on_its_way_holds_nothing),
+		TEST(a_file_is_read_into_its_reply),
+		TEST(a_file_that_nobody_read_is_a_failure),
 		TEST(no_request_allocates_once_warm),
 		TEST(beyond_the_room_nothing_is_lost),
 		TEST(what_was_held_behind_the_end_is_given_back),
