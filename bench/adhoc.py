@@ -2,7 +2,8 @@
 
 import argparse
 
-from bench import checked, contenders, prepare
+from bench import checked, contenders, prepare, witnesses
+from bench.errors import UsageError
 from bench.experiment import Experiment, Profile
 from bench.units import parse_time_ns
 
@@ -51,6 +52,8 @@ def ready(options: argparse.Namespace) -> prepare.Ready:
     for name, value in timing.items():
         checked.complain({name: value}, {"properties": {name: rules["time"]}}, "try")
         parse_time_ns(value)
+    if why := witnesses.why_not({**load, **timing}):
+        raise UsageError(f"try: --engine: {why}")
     found = list({arm.name: arm for arm in map(contenders.find, options.arms)}.values())
     x = "rate" if "rate" in load else "connections"
     profile = Profile(options.blocks, options.warmup, options.duration, {x: [load[x]]})

@@ -8,7 +8,7 @@ import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import checked, metrics, paths
+from bench import checked, metrics, paths, witnesses
 from bench.errors import UsageError
 from bench.units import nearest, parse_time_ns
 
@@ -86,6 +86,11 @@ def check(data: dict, name: str) -> None:
             options = ", ".join(profile["grid"])
             raise UsageError(f"{name}: x: expected an option of profiles.{key}.grid ({options}), got {data['x']!r}")
         options = {**data["load"], **profile.get("load", {}), **profile["grid"]}
+        for cell in itertools.product(*profile["grid"].values()):
+            timing = {name: profile[name] for name in ("warmup", "duration")}
+            why = witnesses.why_not({**options, **timing, **dict(zip(profile["grid"], cell))})
+            if why:
+                raise UsageError(f"{name}: load.engine: {why}")
         for needed in ("protocol", "connections") + (("rate",) if options.get("mode") == "open" else ()):
             if needed not in options:
                 why = " because load.mode is open" if needed == "rate" else ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from subprocess import SubprocessError
 
-from bench import host, records, serve, telemetry
+from bench import host, records, serve, telemetry, witnesses
 from bench.arms import Arm
 from bench.placement import Placement
 from bench.plan import Sample
@@ -84,17 +84,22 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
     record["server"] |= {
         "pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)
     }
-    argv = loadgen_argv(sample, target, pids, bed)
-    record["loadgen"] = {"argv": argv}
     before = telemetry.snapshot()
-    loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
-    try:
-        record["load"] = drive(loadgen, server, sample, bed.stop)
-        record["server"] |= {
-            "rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")
-        }
-    finally:
-        loadgen.close()
+    if witnesses.is_one(sample.options):
+        cpus = bed.placement.client
+        scene = witnesses.Scene(server, pids, target, cpus, (*bed.placement.server, *cpus), bed.undertaker, bed.stop)
+        record["load"] = witnesses.drive(sample.options, scene)
+        record["loadgen"] = {"argv": record["load"].pop("argv")}
+        record["server"] |= memory_of(server)
+    else:
+        argv = loadgen_argv(sample, target, pids, bed)
+        record["loadgen"] = {"argv": argv}
+        loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
+        try:
+            record["load"] = drive(loadgen, server, sample, bed.stop)
+            record["server"] |= memory_of(server)
+        finally:
+            loadgen.close()
     record["telemetry"] = telemetry.between(before, telemetry.snapshot())
     stopped = server.stop()
     record["server"]["report"] = serve.counters(server)
@@ -102,6 +107,10 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
         raise Failed("the server did not end within 5 s of SIGTERM and was killed")
     if server.status != 0 and not arm.contender:  # what others return on SIGTERM is their affair
         raise Failed(f"after SIGTERM the server {how_ended(server.status)}")
+
+
+def memory_of(server: host.Child) -> dict:
+    return {"rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")}
 
 
 def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.Stop | None) -> dict:
@@ -146,7 +155,7 @@ def usage_of(server: host.Child) -> dict:
 def loadgen_argv(sample: Sample, target: str, pids: list[int], bed: Bed) -> list[str]:
     argv = [bed.loadgen, "--target", target]
     for name, value in sample.options.items():
-        argv += ["--" + name, str(value)]
+        argv += ["--" + name, str(value)] if name != "pause" else [w for pid in pids for w in ("--pause", f"{pid}@{value}")]
     argv += ["--cpus", format_cpus(bed.placement.client), "--seed", str(bed.seed + sample.block)]
     for pid in pids:
         argv += ["--watch", str(pid)]

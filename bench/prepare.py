@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import arms, contenders, env, experiment, listing, paths, plan, records
+from bench import arms, contenders, env, experiment, listing, paths, plan, records, witnesses
 from bench.errors import BenchError, UsageError
 from bench.experiment import Experiment
 from bench.placement import Placement, place
@@ -53,7 +53,7 @@ def of_experiments(
     )
     if not made.samples:
         raise UsageError("nothing to run: " + "; ".join(sorted({f"{o['arm']} {o['why']}" for o in made.left_out})))
-    made.tools = tools()
+    made.tools = tools() | witnesses.needed(sample.options.get("engine") for sample in made.samples)
     return Ready(made, placement, label)
 
 

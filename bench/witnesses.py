@@ -1,0 +1,353 @@
+"""Load generators of others (wrk, h2load, ab): how each is started, and what it says, in the shape of our own document.
+
+They bear witness in `make crosscheck`, and an experiment may name one as its engine, to redo a measurement as it was
+done elsewhere.  A witness says less than build/loadgen does: what it does not say is null, never guessed.  CPU time is
+read by the bench, over the witness's whole life: it has no window of its own to read it at.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bench import host, serve
+from bench.errors import BenchError
+from bench.units import format_seconds, parse_time_ns
+
+SLACK_S = 20.0
+UNIT_NS = {"ns": 1.0, "us": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
+COUNT = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+PERCENTILES = {"p50": 0.50, "p75": 0.75, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
+# Load options that mean the same to a witness as to build/loadgen.  `wait = "block"` is what all of them do.
+COMMON = {"protocol", "mode", "engine", "connections", "path", "reply", "delay", "work", "warmup", "duration", "wait"}
+AB_MOST_PER_S = 400_000  # ab reserves memory for so many replies, and stops when it has them
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a witness says of its run."""
+
+    requests: int
+    rps: float
+    duration_ns: float | None = None
+    received_bytes: float | None = None
+    latency_ns: dict[str, float] = field(default_factory=dict)
+    printed: dict[str, str] = field(default_factory=dict)  # figures as a reader of its output sees them
+    errors: str | None = None
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One load generator of others."""
+
+    name: str
+    tier: str  # of bench/require.sh, which brings it
+    options: frozenset[str]  # load options beyond the common ones
+    whole_seconds: bool  # it counts its duration in whole seconds
+    argv: Callable[[dict, str, float, Path], list[str]]  # options, URL, seconds, a folder for its files
+    read: Callable[[str, Path], Told]  # its stdout, and that folder
+    version: tuple[str, ...]
+    most_threads: int | None = None
+
+
+# --- wrk -------------------------------------------------------------------------------------------------------------
+
+
+def wrk_argv(options: dict, url: str, seconds: float, _folder: Path) -> list[str]:
+    size = [f"-t{options.get('threads', 1)}", f"-c{options['connections']}", f"-d{seconds:.0f}s"]
+    return ["wrk", *size, "--latency", url]
+
+
+def wrk_read(text: str, _folder: Path) -> Told:
+    """wrk 4: its percentiles are those of --latency, rounded to two decimals of their unit, after its correction."""
+    requests, duration = of(text, r"(\d+) requests in ([\d.]+[a-z]+)")
+    latency = {f"p{rank}": time_ns(value) for rank, value in re.findall(r"^ +(50|75|90|99)% +([\d.]+[a-z]+) *$", text, re.M)}
+    found = re.search(r"^ +Latency +([\d.]+[a-z]+) +([\d.]+[a-z]+) +([\d.]+[a-z]+)", text, re.M)
+    if found:
+        latency |= {"mean": time_ns(found[1]), "stddev": time_ns(found[2]), "max": time_ns(found[3])}
+    printed = dict(re.findall(r"^ +(50|99)% +([\d.]+[a-z]+) *$", text, re.M))
+    trouble = re.findall(r"^ +((?:Socket errors|Non-2xx or 3xx responses): .*)$", text, re.M)
+    return Told(
+        int(requests), float(of(text, r"Requests/sec: +([\d.]+)")[0]), time_ns(duration),
+        bytes_of(of(text, r", ([\d.]+)([KMGT]?)B read")), latency, printed, "; ".join(trouble) or None,
+    )
+
+
+# --- h2load ----------------------------------------------------------------------------------------------------------
+
+
+def h2load_argv(options: dict, url: str, seconds: float, folder: Path) -> list[str]:
+    size = ["-t", str(options.get("threads", 1)), "-c", str(options["connections"]), "-m", str(options.get("depth", 1))]
+    warm = ["--warm-up-time", milliseconds(options["own_warmup"])] if "own_warmup" in options else []
+    log = [f"--log-file={folder / 'log'}"] if options.get("log") else []
+    return ["h2load", "--h1", *size, "-D", f"{round(seconds * 1000)}ms", *warm, *log, url]
+
+
+def h2load_read(text: str, folder: Path) -> Told:
+    """h2load 1.5x prints no percentiles; they come from its log of every request, where it was asked for one."""
+    duration, rps = of(text, r"finished in ([\d.]+[a-z]+), ([\d.]+) req/s")
+    done, failed, errored, timeouts = of(text, r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
+    shortest, longest, mean, deviation = of(text, r"time for request: +" + r" +".join([r"([\d.]+[a-z]+)"] * 4))
+    latency = {"min": time_ns(shortest), "max": time_ns(longest), "mean": time_ns(mean), "stddev": time_ns(deviation)}
+    if (folder / "log").exists():
+        latency |= percentiles(1e3 * np.loadtxt(folder / "log", usecols=2, ndmin=1))
+    trouble = int(failed) + int(errored) + int(timeouts)
+    errors = f"{failed} failed, {errored} errored, {timeouts} timeout" if trouble else None
+    return Told(
+        int(done), float(rps), time_ns(duration), float(of(text, r"traffic: \S+ \((\d+)\) total")[0]), latency, {}, errors
+    )
+
+
+# --- ab --------------------------------------------------------------------------------------------------------------
+
+
+def ab_argv(options: dict, url: str, seconds: float, folder: Path) -> list[str]:
+    size = ["-c", str(options["connections"]), "-t", f"{seconds:.0f}", "-n", str(round(AB_MOST_PER_S * max(1, seconds)))]
+    return ["ab", "-q", *([] if options.get("closes") else ["-k"]), *size, "-e", str(folder / "percentiles"), url]
+
+
+def ab_read(text: str, folder: Path) -> Told:
+    """ab 2.3 prints whole milliseconds; its file of percentiles has three digits more."""
+    lines = (folder / "percentiles").read_text().splitlines()[1:]
+    ranks = {int(rank): float(value) * 1e6 for rank, value in (line.split(",") for line in lines)}
+    latency = {name: ranks[round(100 * rank)] for name, rank in PERCENTILES.items() if rank <= 0.99 and round(100 * rank) in ranks}
+    latency |= {"min": ranks[0], "max": ranks[100]} if {0, 100} <= ranks.keys() else {}
+    printed = {rank: f"{value} ms" for rank, value in re.findall(r"^ +(50|99)% +(\d+)", text, re.M)}
+    waiting = re.search(r"^Waiting: +\d+ +[\d.]+ +[\d.]+ +(\d+) ", text, re.M)
+    printed |= {"first byte": f"{waiting[1]} ms"} if waiting else {}
+    failed = int(of(text, r"Failed requests: +(\d+)")[0])
+    errors = [f"{failed} failed requests"] if failed else []
+    errors += re.findall(r"^(Non-2xx responses: +\d+)$", text, re.M)
+    return Told(
+        int(of(text, r"Complete requests: +(\d+)")[0]), float(of(text, r"Requests per second: +([\d.]+)")[0]),
+        1e9 * float(of(text, r"Time taken for tests: +([\d.]+) seconds")[0]),
+        float(of(text, r"Total transferred: +(\d+) bytes")[0]), latency, printed, "; ".join(errors) or None,
+    )
+
+
+WITNESSES = {
+    one.name: one
+    for one in (
+        Witness("wrk", "bench", frozenset({"threads"}), True, wrk_argv, wrk_read, ("wrk", "-v")),
+        Witness("h2load", "test", frozenset({"threads", "depth"}), False, h2load_argv, h2load_read, ("h2load", "--version")),
+        Witness("ab", "test", frozenset(), True, ab_argv, ab_read, ("ab", "-V"), most_threads=1),
+    )
+}
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def of(text: str, pattern: str) -> tuple[str, ...]:
+    found = re.search(pattern, text)
+    if not found:
+        raise serve.Failed(f"nothing like {pattern!r} in what the load generator printed: {text[-300:].strip()!r}")
+    return found.groups()
+
+
+def time_ns(text: str) -> float:
+    """`660.00us`, `1.02s` as nanoseconds."""
+    value, unit = of(text, r"^([\d.]+)([a-z]+)$")
+    return float(value) * UNIT_NS[unit]
+
+
+def bytes_of(parts: tuple[str, ...]) -> float:
+    """wrk counts in powers of 1024."""
+    return float(parts[0]) * 1024.0 ** " KMGT".index(parts[1] or " ")
+
+
+def milliseconds(text: str) -> str:
+    return f"{round(parse_time_ns(text) / 1e6)}ms"
+
+
+def percentiles(values_ns: np.ndarray) -> dict[str, float]:
+    """As build/loadgen defines them: the smallest value that so large a share does not exceed."""
+    return {name: float(np.quantile(values_ns, rank, method="inverted_cdf")) for name, rank in PERCENTILES.items()}
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def is_one(options: dict) -> bool:
+    return options.get("engine") in WITNESSES
+
+
+def why_not(options: dict) -> str | None:
+    """Why a witness cannot produce this load, in words; None when it can, or when the engine is our own."""
+    if not is_one(options):
+        return None
+    one = WITNESSES[options["engine"]]
+    if options.get("protocol") != "http":
+        return f"{one.name} speaks http only, not {options.get('protocol')}"
+    if options.get("mode", "closed") != "closed" or "rate" in options:
+        return f"{one.name} has a closed loop only: it keeps no schedule"
+    if options.get("wait", "block") != "block":
+        return f"{one.name} sleeps while it waits: it cannot spin"
+    strange = sorted(set(options) - COMMON - one.options)
+    strange = [name for name in strange if not (name in ("threads", "depth") and options[name] == 1)]
+    if strange:
+        return f"{one.name} has nothing like the load option {strange[0]!r}"
+    if one.whole_seconds and any(parse_time_ns(options.get(name, "0s")) % 1_000_000_000 for name in ("warmup", "duration")):
+        return f"{one.name} counts in whole seconds, warm-up and duration must be such"
+    if parse_time_ns(options.get("duration", "1s")) == 0:
+        return f"{one.name} needs a duration above 0"
+    if options["connections"] < options.get("threads", 1):
+        return f"{one.name} needs a connection for each thread"
+    return None
+
+
+def missing(name: str) -> str | None:
+    """What is said where it is not installed."""
+    return None if shutil.which(name) else f"{name} is not installed (bench/require.sh {WITNESSES[name].tier})"
+
+
+def describe(name: str) -> dict:
+    """What a plan keeps of a tool that its figures come from."""
+    done = subprocess.run(WITNESSES[name].version, capture_output=True, text=True, timeout=10)
+    return {"path": shutil.which(name), "version": ((done.stdout or done.stderr).strip().splitlines() or [""])[0]}
+
+
+def needed(engines: Iterable[str | None]) -> dict[str, dict]:
+    """The witnesses among these engines, described; raises BenchError where one is not here."""
+    wanted = set(engines)
+    names = [name for name in WITNESSES if name in wanted]
+    lacking = [why for name in names if (why := missing(name))]
+    if lacking:
+        raise BenchError("; ".join(lacking))
+    return {name: describe(name) for name in names}
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+def path_of(options: dict) -> str:
+    """What is asked for, as build/loadgen's short forms mean it."""
+    if "delay" in options:
+        return f"/delay/{parse_time_ns(options['delay']) // 1_000_000}"
+    if "work" in options:
+        return f"/work/{parse_time_ns(options['work']) // 1000}"
+    return f"/bytes/{options['reply']}" if "reply" in options else options.get("path", "/")
+
+
+def cpu_ns(pid: int) -> int:
+    """The process's CPU clock, its ended threads included (clock_getcpuclockid(3))."""
+    return time.clock_gettime_ns((~pid << 3) | 2)
+
+
+def idle_ns(cpus: Sequence[int]) -> dict[int, int]:
+    """CPU -> its idle time since boot, in ticks of /proc/stat."""
+    tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
+    found = {words[0]: (int(words[4]) + int(words[5])) * tick for words in lines if words[0].startswith("cpu")}
+    return {cpu: found[f"cpu{cpu}"] for cpu in cpus if f"cpu{cpu}" in found}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a witness runs against, and where."""
+
+    server: host.Child
+    pids: Sequence[int]  # of the server
+    target: str
+    cpus: Sequence[int]  # the witness's
+    watched_cpus: Sequence[int]
+    undertaker: host.Undertaker | None = None
+    stop: host.Stop | None = None
+
+
+def drive(options: dict, scene: Scene) -> dict:
+    """Runs a witness, a warm-up of its own before it, and returns its document; raises serve.Failed."""
+    one = WITNESSES[options["engine"]]
+    if scene.target.startswith("unix:"):
+        raise serve.Failed(f"{one.name} needs a TCP address, the server listens on {scene.target}")
+    url = f"http://{scene.target}{path_of(options)}"
+    warmup_s, window_s = (parse_time_ns(options[name]) / 1e9 for name in ("warmup", "duration"))
+    with tempfile.TemporaryDirectory() as folder:
+        if warmup_s:
+            run(one, one.argv(options, url, warmup_s, Path(folder)), warmup_s, scene)
+            for file in Path(folder).iterdir():  # h2load appends to its log
+                file.unlink()
+        argv = one.argv(options, url, window_s, Path(folder))
+        idle, spent, begun = idle_ns(scene.watched_cpus), [cpu_ns(pid) for pid in scene.pids], time.monotonic_ns()
+        text, client_ns, stalls = run(one, argv, window_s, scene, options.get("pause"))
+        elapsed = time.monotonic_ns() - begun
+        spent = [cpu_ns(pid) - before for pid, before in zip(scene.pids, spent)]
+        rested = {cpu: now - idle[cpu] for cpu, now in idle_ns(scene.watched_cpus).items()}
+        told = one.read(text, Path(folder))
+    if told.errors:
+        raise serve.Failed(f"{one.name} saw errors: {told.errors}")
+    return document(told, text, argv, client_ns, elapsed, dict(zip(scene.pids, spent)), rested, stalls)
+
+
+def run(one: Witness, argv: list[str], seconds: float, scene: Scene, pause: str | None = None) -> tuple[str, float, list[dict]]:
+    """One process of a witness: its stdout, the CPU time of its life in ns, and the stalls that were made meanwhile."""
+    try:
+        child = host.Child(argv, scene.cpus, scene.undertaker)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise serve.Failed(f"{one.name} could not be started: {error}") from None
+    try:
+        stalls = [stall(child, pause, scene)] if pause else []
+        host.wait_any([child, scene.server], seconds + SLACK_S, scene.stop)
+        if scene.server.ended():
+            raise serve.Failed(f"the server {serve.how_ended(scene.server.status)} under load")
+        if not child.ended():
+            raise serve.Failed(f"{one.name} did not end within {format_seconds(seconds + SLACK_S)}")
+        if child.status != 0:
+            raise serve.Failed(f"{one.name} {serve.how_ended(child.status)}: {child.last_words() or child.stdout()[-300:]}")
+        return child.stdout(), (child.usage.ru_utime + child.usage.ru_stime) * 1e9, stalls
+    finally:
+        child.close()
+
+
+def stall(child: host.Child, pause: str, scene: Scene) -> dict:
+    """Stops the server for a while, `AT+FOR` from now on, as build/loadgen does with --pause."""
+    at, length = (parse_time_ns(part) / 1e9 for part in pause.split("+"))
+    host.wait_any([child], at, scene.stop)
+    begun = time.monotonic_ns()
+    try:
+        for pid in scene.pids:
+            os.kill(pid, signal.SIGSTOP)
+        host.wait_any([child], length, scene.stop)
+    finally:
+        for pid in scene.pids:
+            os.kill(pid, signal.SIGCONT)
+    return {"stopped_ns": time.monotonic_ns() - begun}
+
+
+def document(
+    told: Told, text: str, argv: list[str], client_ns: float, elapsed: int, spent: dict[int, int], rested: dict[int, int], stalls: list
+) -> dict:
+    """The members of loadgen/schema.json that the bench reads; null where the witness says nothing."""
+    known = {name: round(value) for name, value in told.latency_ns.items()}
+    latency = {name: known.get(name) for name in ("min", "mean", "stddev", *PERCENTILES, "max")}
+    return {
+        "instrument": argv[0],
+        "argv": argv,
+        "valid": True,
+        "reasons": [],
+        "bound": None,
+        "window_ns": elapsed,
+        "counts": {
+            "ok": told.requests, "completed": told.requests, "errors": 0,
+            "received_bytes": None if told.received_bytes is None else round(told.received_bytes),
+        },
+        "achieved_rps": told.rps,
+        "target_rps": None,
+        "latency_intended_ns": None,
+        "latency_sent_ns": {"n": told.requests, "unfinished": 0, **latency},
+        "client": {"cpu_ns": client_ns, "cpu_ns_per_req": client_ns / told.requests if told.requests else None},
+        "watch": [{"pid": pid, "cpu_ns": used} for pid, used in spent.items()],
+        "host": {"window_ns": elapsed, "cpus": [{"cpu": cpu, "idle_ns": idle} for cpu, idle in rested.items()]},
+        "events": stalls,
+        "printed": told.printed,
+        "duration_ns": told.duration_ns,
+        "text": text,
+    }
