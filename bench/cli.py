@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, agree, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
+from bench import adhoc, agree, check, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -78,6 +78,10 @@ def parser() -> argparse.ArgumentParser:
     agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
     agreed.add_argument("first", metavar="RUN")
     agreed.add_argument("second", metavar="RUN")
+    checked = command("check", do_check, "say in words whether a server serves right: the conformance scenarios that it can run")
+    checked.add_argument("contender", metavar="CONTENDER", help="a model, a contender's name or file, or a program (./mine)")
+    checked.add_argument("--contract", action="store_true", help="a program's options, counters, signals, memory and CPU too, as for a model")
+    checked.add_argument("-k", dest="only", metavar="WORDS", help="only scenarios whose name has these words, as in pytest -k")
     command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
@@ -158,6 +162,10 @@ def do_agree(options: argparse.Namespace, console: Console) -> int:
     results = paths.results_dir(options.results)
     cells = agree.compare(records.find(results, options.first), records.find(results, options.second))
     return 0 if agree.show(console, cells) >= 0.9 else 1
+
+
+def do_check(options: argparse.Namespace, console: Console) -> int:
+    return check.run(options.contender, options.contract, options.only, console)
 
 
 def do_doctor(options: argparse.Namespace, console: Console) -> int:

@@ -15,6 +15,13 @@ class Echo(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.transport.write(data)
 
+    # A client that does not read is not read from: without these two, what it is owed would grow without a bound.
+    def pause_writing(self) -> None:
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.transport.resume_reading()
+
 
 async def main(port: int) -> None:
     server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port, backlog=4096)

@@ -2,7 +2,8 @@
 
 A scenario takes `serve` (starts servers of the model under test, and judges each when it ends) and perhaps `protocol`.
 Environment: SERVERS_DIR (default build/servers), SERVERS=a,b (only these), CONFORMANCE_SCALE (a factor on the counts of
-the long scenarios), CONFORMANCE_PATIENCE (seconds until a wait is a failure).
+the long scenarios), CONFORMANCE_PATIENCE (seconds until a wait is a failure), CONTENDER (JSON: only this contender, as
+`python3 -m bench check` describes it).
 """
 from __future__ import annotations
 
@@ -27,6 +28,7 @@ TEST_LIMIT_S = int(6 * PATIENCE_S)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "speaks(*protocols): the protocols a scenario is about; default all")
     config.addinivalue_line("markers", "having(option): only for models that have this option")
+    config.addinivalue_line("markers", "wire: about bytes on connections alone; a contender's file is enough to run it")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     config.models = find_models()
@@ -36,6 +38,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     names, models = metafunc.fixturenames, metafunc.config.models
     if "model" not in names:
         return
+    if not metafunc.definition.get_closest_marker("wire"):
+        models = [m for m in models if not m.foreign]
     if "protocol" not in names:
         about_cli = metafunc.module.__name__ == "test_cli"
         cases = [m for m in models if about_cli or not m.problem]

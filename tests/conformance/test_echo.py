@@ -8,7 +8,7 @@ import pytest
 from harness.client import fill, pump
 from harness.model import Model
 
-pytestmark = pytest.mark.speaks("echo")
+pytestmark = [pytest.mark.speaks("echo"), pytest.mark.wire]
 NOISE = random.Random(1).randbytes(1 << 20)
 
 

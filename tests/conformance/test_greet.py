@@ -8,7 +8,7 @@ import pytest
 from harness.model import Model
 from harness.proc import eventually, fds
 
-pytestmark = pytest.mark.speaks("greet")
+pytestmark = [pytest.mark.speaks("greet"), pytest.mark.wire]
 
 LONGEST = b"x" * 1024
 REPLIES = {

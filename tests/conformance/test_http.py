@@ -9,7 +9,7 @@ from harness.client import Client, body, difference, fill, get, pump, reply
 from harness.model import Model
 from http_cases import CLOSES, HOME, STAYS_OPEN
 
-pytestmark = pytest.mark.speaks("http")
+pytestmark = [pytest.mark.speaks("http"), pytest.mark.wire]
 
 
 @pytest.mark.parametrize("case", STAYS_OPEN)

@@ -65,6 +65,7 @@ def watch_memory(model: Model, server: Server, protocol: str, reader: threading.
 
 
 @pytest.mark.speaks("echo", "http")
+@pytest.mark.wire
 def test_a_hog_does_not_starve_others(model: Model, protocol: str, serve) -> None:
     """A client that keeps its connection full in both directions, as fast as it can, is one among others."""
     server, over = serve(protocol), threading.Event()
@@ -93,6 +94,7 @@ def test_a_hog_does_not_starve_others(model: Model, protocol: str, serve) -> Non
 
 
 @pytest.mark.speaks("echo", "http")
+@pytest.mark.wire
 def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
     """The server stops taking its bytes, does not spin over it, and goes on with the others; and with it, when it
     reads."""
@@ -116,6 +118,7 @@ def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
 
 
 @pytest.mark.speaks("echo", "http")
+@pytest.mark.wire
 def test_a_client_that_never_reads_and_leaves(model: Model, protocol: str, serve) -> None:
     server = serve(protocol)
     before = proc.fds(server.pid)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import proc
-from harness.model import Model, command_prefix, environment
+from harness.model import Model, environment
 from harness.server import Server
 
 PARENT = """
@@ -26,7 +26,7 @@ sys.stdin.read()  # until the test is over, or was itself killed
 
 def test_a_server_dies_with_its_parent(model: Model) -> None:
     """A bench that is killed leaves no server behind (PR_SET_PDEATHSIG)."""
-    command = [*command_prefix(model.sanitizer), str(model.path), "--port", "0", "--protocol", model.protocols[0]]
+    command = [*model.argv, "--port", "0", "--protocol", model.protocols[0]]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, json.dumps(command)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, text=True, env=environment(model.sanitizer))
     pid, ready = parent.stdout.readline().split(maxsplit=1)

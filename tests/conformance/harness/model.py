@@ -24,10 +24,22 @@ class Model:
     clients_at_once: int | None = None
     sanitizer: str | None = None
     problem: str | None = None  # why --describe could not be believed; only test_cli.py runs then
+    command: tuple[str, ...] = ()  # where more than the path is needed to start it
+    foreign: bool = False  # only what goes over its connections is judged: not its counters, nor how it ends
+    ready_line: str | None = None  # a foreign one's own way to say that it is ready
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def argv(self) -> list[str]:
+        return [*command_prefix(self.sanitizer), *(self.command or (str(self.path),))]
+
+    @property
+    def given_port(self) -> bool:
+        """It does not follow the contract: {port} in its command stands for where to listen."""
+        return any("{port}" in word for word in self.command)
 
     @property
     def alone(self) -> bool:
@@ -73,7 +85,7 @@ def environment(sanitizer: str | None) -> dict[str, str]:
 
 def run(model: Model, *args: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
     """Run a server that is expected to end by itself: --describe, --help, usage errors."""
-    return subprocess.run([*command_prefix(model.sanitizer), str(model.path), *args], text=True, capture_output=True,
+    return subprocess.run([*model.argv, *args], text=True, capture_output=True,
                           stdin=subprocess.DEVNULL, timeout=timeout, env=environment(model.sanitizer))
 
 
@@ -106,8 +118,17 @@ def describe(path: Path) -> Model:
                  found["clients_at_once"], model.sanitizer)
 
 
+def contender(told: dict) -> Model:
+    """What a contender file describes (`python3 -m bench check` hands it over): its command, and what may be asked."""
+    return Model(Path(told["name"]), tuple(told["protocols"]), frozenset(told["options"]), told["clients_at_once"],
+                 command=tuple(told["command"]), foreign=True, ready_line=told["ready_line"])
+
+
 def find_models() -> list[Model]:
-    """Every executable in SERVERS_DIR (default build/servers); SERVERS=a,b narrows the list."""
+    """Every executable in SERVERS_DIR (default build/servers); SERVERS=a,b narrows the list. Or the one contender
+    that CONTENDER describes, in JSON."""
+    if os.environ.get("CONTENDER"):
+        return [contender(json.loads(os.environ["CONTENDER"]))]
     directory = Path(os.environ.get("SERVERS_DIR") or ROOT / "build" / "servers")
     wanted = set(filter(None, os.environ.get("SERVERS", "").split(",")))
     found = sorted(p for p in directory.glob("*") if p.is_file() and os.access(p, os.X_OK))
