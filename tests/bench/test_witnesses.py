@@ -102,7 +102,7 @@ def test_h2loads_log_gives_percentiles_of_the_run_and_not_of_its_warm_up(scene: 
         pytest.skip(why)
     told = witnesses.drive({**LOAD, "engine": "h2load", "log": True, "warmup": "1s", "delay": "20ms"}, scene)
     latency = told["latency_sent_ns"]
-    assert 20e6 <= latency["p50"] <= latency["p99"] <= latency["max"] + 1000
+    assert 20e6 <= latency["p50"] <= latency["p99"] <= 1.01 * latency["max"]  # printed with three digits
     assert told["counts"]["completed"] <= 8 * 1.1 / 0.020
 
 
