@@ -23,7 +23,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,17 +35,16 @@ enum {
 };
 
 /* What completed; in the low bits of user_data, beside the client's address. */
-enum operation { NOTHING, STOP, ACCEPT, RECEIVE, SEND, OPERATION_BITS = 7 };
+enum operation { NOTHING, STOP, ACCEPT, RECEIVE, SEND, READ, OPERATION_BITS = 7 };
 
 struct client {
 	struct conn conn;
 	struct deadline deadline;
 	LIST_ENTRY(client) all;
 	int fd;
-	bool receiving;  /* its receive is in flight */
-	bool cancelling; /* and was told to end */
-	bool sending;    /* its send is in flight: conn_output() is lent to the kernel */
-	bool leaving;    /* to be closed when nothing is in flight */
+	unsigned in_flight; /* one bit for each operation: what it uses is lent to the kernel */
+	bool cancelling;    /* its receive is in flight and was told to end */
+	bool leaving;       /* to be closed when nothing is in flight */
 };
 
 static struct core core;
@@ -60,6 +58,7 @@ static struct uring_buffers buffers;
 
 static void start_ring(void);
 static void submit(struct io_uring_sqe *sqe, enum operation operation, struct client *client);
+static bool is_in_flight(const struct client *client, enum operation operation);
 static void submit_stop(void);
 static void submit_accept(void);
 static void turn(void);
@@ -68,10 +67,13 @@ static void wait_for_room(bool closed_one);
 static void handle_completion(const struct io_uring_cqe *cqe);
 static void accepted(const struct io_uring_cqe *cqe);
 static void open_client(int fd);
+static void completed(struct client *client, enum operation operation, const struct io_uring_cqe *cqe);
 static void received(struct client *client, const struct io_uring_cqe *cqe);
-static void sent(struct client *client, int result);
+static bool failed(enum operation operation, int result);
 static void advance(struct client *client);
+static bool begin_pause(struct client *client);
 static void submit_send(struct client *client);
+static void submit_read(struct client *client, struct pause pause);
 static void set_receiving(struct client *client);
 static void cancel(struct client *client, enum operation operation);
 static void resume_expired(void);
@@ -125,20 +127,20 @@ static void start_ring(void)
 static void submit(struct io_uring_sqe *sqe, enum operation operation, struct client *client)
 {
 	io_uring_sqe_set_data64(sqe, (uintptr_t)client | operation);
+	if (client)
+		client->in_flight |= 1U << operation;
+}
+
+static bool is_in_flight(const struct client *client, enum operation operation)
+{
+	return client->in_flight & 1U << operation;
 }
 
 /* The signals stay blocked and are awaited like everything else: there is nothing they could interrupt. */
 static void submit_stop(void)
 {
-	sigset_t stops;
-	sigemptyset(&stops);
-	sigaddset(&stops, SIGTERM);
-	sigaddset(&stops, SIGINT);
-	int fd = signalfd(-1, &stops, SFD_CLOEXEC);
-	if (fd < 0)
-		die("signalfd: %s", strerror(errno));
 	struct io_uring_sqe *sqe = uring_sqe(&ring);
-	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	io_uring_prep_poll_add(sqe, uring_stop_fd(), POLLIN);
 	submit(sqe, STOP, NULL);
 }
 
@@ -198,22 +200,14 @@ static void wait_for_room(bool closed_one)
 static void handle_completion(const struct io_uring_cqe *cqe)
 {
 	struct client *client = (struct client *)(uintptr_t)(cqe->user_data & ~(uint64_t)OPERATION_BITS);
-	switch ((enum operation)(cqe->user_data & OPERATION_BITS)) {
-	case STOP:
-		server_stopping = 1;
-		break;
-	case ACCEPT:
+	enum operation operation = (enum operation)(cqe->user_data & OPERATION_BITS);
+	if (client)
+		completed(client, operation, cqe);
+	else if (operation == ACCEPT)
 		accepted(cqe);
-		break;
-	case RECEIVE:
-		received(client, cqe);
-		break;
-	case SEND:
-		sent(client, cqe->res);
-		break;
-	default:
-		break; /* a cancellation: what it cancelled says the rest */
-	}
+	else if (operation == STOP)
+		server_stopping = 1;
+	/* NOTHING is a cancellation: what it cancelled says the rest. */
 }
 
 static void accepted(const struct io_uring_cqe *cqe)
@@ -250,49 +244,50 @@ static void open_client(int fd)
 	set_receiving(client);
 }
 
+static void completed(struct client *client, enum operation operation, const struct io_uring_cqe *cqe)
+{
+	if (!(cqe->flags & IORING_CQE_F_MORE))
+		client->in_flight &= ~(1U << operation);
+	if (operation == RECEIVE)
+		received(client, cqe);
+	else if (operation == READ)
+		conn_read(&client->conn, cqe->res);
+	else if (cqe->res > 0)
+		conn_sent(&client->conn, (size_t)cqe->res);
+
+	if (client->leaving || failed(operation, cqe->res))
+		close_client(client);
+	else
+		advance(client);
+}
+
 /* A buffer goes back at once: the core has copied what it keeps. */
 static void received(struct client *client, const struct io_uring_cqe *cqe)
 {
-	if (!(cqe->flags & IORING_CQE_F_MORE))
-		client->receiving = client->cancelling = false;
-	if (cqe->flags & IORING_CQE_F_BUFFER) {
-		unsigned buffer = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
-		if (cqe->res > 0 && !client->leaving)
-			conn_feed(&client->conn, uring_buffer(&buffers, buffer), (size_t)cqe->res);
-		uring_give(&buffers, buffer);
-	}
-	if (client->leaving) {
-		close_client(client);
-		return;
-	}
-	if (cqe->res < 0 && cqe->res != -ENOBUFS && cqe->res != -ECANCELED) {
-		errno = -cqe->res;
-		count_error(&counters);
-		close_client(client);
-		return;
-	}
-	if (cqe->res == 0)
+	unsigned buffer = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+	if (cqe->res > 0 && !client->leaving)
+		conn_feed(&client->conn, uring_buffer(&buffers, buffer), (size_t)cqe->res);
+	if (cqe->res == 0 && !client->leaving)
 		conn_eof(&client->conn);
-	if (cqe->res == -ENOBUFS)
-		counters.eagain++; /* this turn's completions hold all buffers; the next turn has them back */
-	advance(client);
+	if (cqe->flags & IORING_CQE_F_BUFFER)
+		uring_give(&buffers, buffer);
+	if (!is_in_flight(client, RECEIVE))
+		client->cancelling = false;
 }
 
-static void sent(struct client *client, int result)
+/* Is the client lost? Of a read that failed it is told. A receive may end because it was cancelled, or because
+ * this turn's completions hold all buffers: the next turn has them back. */
+static bool failed(enum operation operation, int result)
 {
-	client->sending = false;
-	if (client->leaving) {
-		close_client(client);
-		return;
+	if (result >= 0 || operation == READ || (operation == RECEIVE && result == -ECANCELED))
+		return false;
+	if (operation == RECEIVE && result == -ENOBUFS) {
+		counters.eagain++;
+		return false;
 	}
-	if (result < 0) {
-		errno = -result;
-		count_error(&counters);
-		close_client(client);
-		return;
-	}
-	conn_sent(&client->conn, (size_t)result);
-	advance(client);
+	errno = -result;
+	count_error(&counters);
+	return true;
 }
 
 /* Does what the connection wants until it has to wait, for the peer or for time. One send per turn, and every
@@ -302,18 +297,12 @@ static void advance(struct client *client)
 	for (;;) {
 		unsigned wants = conn_wants(&client->conn);
 		if (wants & CONN_SEND) {
-			if (!client->sending)
+			if (!is_in_flight(client, SEND))
 				submit_send(client);
 			break;
 		} else if (wants & CONN_PAUSE) {
-			struct pause pause = conn_pause(&client->conn);
-			if (pause.kind == PAUSE_DELAY) {
-				if (!deadline_is_set(&client->deadline))
-					pause_begin(&deadlines, &client->deadline, pause);
+			if (begin_pause(client))
 				break;
-			}
-			pause_here(pause);
-			conn_did(&client->conn, CONN_PAUSE);
 		} else if (wants & CONN_SHUT) {
 			shutdown(client->fd, SHUT_WR);
 			conn_did(&client->conn, CONN_SHUT);
@@ -327,6 +316,24 @@ static void advance(struct client *client)
 	set_receiving(client);
 }
 
+/* False if the pause was carried out here, and is over. */
+static bool begin_pause(struct client *client)
+{
+	struct pause pause = conn_pause(&client->conn);
+	if (pause.kind == PAUSE_DELAY) {
+		if (!deadline_is_set(&client->deadline))
+			pause_begin(&deadlines, &client->deadline, pause);
+	} else if (pause.kind == PAUSE_FILE) {
+		if (!is_in_flight(client, READ))
+			submit_read(client, pause);
+	} else {
+		pause_here(pause);
+		conn_did(&client->conn, CONN_PAUSE);
+		return false;
+	}
+	return true;
+}
+
 /* MSG_WAITALL: where the socket takes only a part, the kernel waits and goes on, and completes once. */
 static void submit_send(struct client *client)
 {
@@ -334,7 +341,14 @@ static void submit_send(struct client *client)
 	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_send(sqe, client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_WAITALL);
 	submit(sqe, SEND, client);
-	client->sending = true;
+}
+
+/* To poll and epoll a file is always ready, and then the read blocks. A ring takes it like everything else. */
+static void submit_read(struct client *client, struct pause pause)
+{
+	struct io_uring_sqe *sqe = uring_sqe(&ring);
+	io_uring_prep_read(sqe, pause.fd, pause.buf, (unsigned)pause.len, (uint64_t)pause.offset);
+	submit(sqe, READ, client);
 }
 
 /* A multishot receive goes on delivering whether or not there is room: without room it has to end. A client
@@ -342,7 +356,8 @@ static void submit_send(struct client *client)
 static void set_receiving(struct client *client)
 {
 	unsigned wants = conn_wants(&client->conn);
-	if (wants & CONN_RECV && !client->receiving) {
+	bool receiving = is_in_flight(client, RECEIVE);
+	if (wants & CONN_RECV && !receiving) {
 		struct io_uring_sqe *sqe = uring_sqe(&ring);
 		if (wants & CONN_SEND)
 			io_uring_prep_recv(sqe, client->fd, NULL, conn_room(&client->conn), 0);
@@ -350,8 +365,7 @@ static void set_receiving(struct client *client)
 			io_uring_prep_recv_multishot(sqe, client->fd, NULL, 0, 0);
 		io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
 		submit(sqe, RECEIVE, client);
-		client->receiving = true;
-	} else if (!(wants & CONN_RECV) && client->receiving && !client->cancelling) {
+	} else if (!(wants & CONN_RECV) && receiving && !client->cancelling) {
 		cancel(client, RECEIVE);
 		client->cancelling = true;
 	}
@@ -381,12 +395,12 @@ static void close_client(struct client *client)
 	if (!client->leaving) {
 		client->leaving = true;
 		deadline_clear(&deadlines, &client->deadline);
-		if (client->receiving)
+		if (is_in_flight(client, RECEIVE))
 			cancel(client, RECEIVE);
-		if (client->sending)
-			cancel(client, SEND);
+		if (is_in_flight(client, SEND))
+			cancel(client, SEND); /* a read ends by itself */
 	}
-	if (client->receiving || client->sending)
+	if (client->in_flight)
 		return;
 	conn_drop(&client->conn);
 	close(client->fd);

@@ -9,6 +9,7 @@
 #include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 struct uring_buffers { /* the kernel takes one for each receive that completes, the server gives it back */
 	struct io_uring_buf_ring *ring;
@@ -32,6 +33,19 @@ static inline void uring_start(
 		cannot_run("io_uring_setup: %s; see sysctl kernel.io_uring_disabled or the sandbox's seccomp",
 			strerror(error));
 	io_uring_register_ring_fd(ring); /* spares each call a look-up; if refused, it goes without */
+}
+
+/* Readable once SIGTERM or SIGINT has come, which stay blocked. */
+static inline int uring_stop_fd(void)
+{
+	sigset_t stops;
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	int fd = signalfd(-1, &stops, SFD_CLOEXEC);
+	if (fd < 0)
+		die("signalfd: %s", strerror(errno));
+	return fd;
 }
 
 static inline uint8_t *uring_buffer(const struct uring_buffers *buffers, unsigned index)
