@@ -16,8 +16,9 @@ flags_of = $(if $(call packages,$(1)),$(shell pkg-config $(2) $(call packages,$(
 has_libs = $(if $(call packages,$(1)),$(shell pkg-config --exists $(call packages,$(1)) && echo $(1)),$(1))
 
 SERVER_PAGES := $(foreach page,$(wildcard servers/*.c),$(call has_libs,$(page)))
-SERVERS  := $(SERVER_PAGES:servers/%.c=$(BUILD)/servers/%)
-LEFT_OUT := $(filter-out $(SERVER_PAGES),$(wildcard servers/*.c))
+LAB_PAGES := $(foreach page,$(wildcard servers/lab/*.c),$(call has_libs,$(page)))
+SERVERS  := $(SERVER_PAGES:servers/%.c=$(BUILD)/servers/%) $(LAB_PAGES:servers/lab/%.c=$(BUILD)/lab/%)
+LEFT_OUT := $(filter-out $(SERVER_PAGES) $(LAB_PAGES),$(wildcard servers/*.c servers/lab/*.c))
 CORE     := $(patsubst servers/core/%.c,$(BUILD)/core/%.o,$(wildcard servers/core/*.c))
 LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c))
 
@@ -46,6 +47,14 @@ $(BUILD)/servers/%: $(BUILD)/servers.d/%.o $(BUILD)/core.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call flags_of,servers/$*.c,--libs)
 
 $(BUILD)/servers.d/%.o: servers/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(call flags_of,$<,--cflags) -c -o $@ $<
+
+$(BUILD)/lab/%: $(BUILD)/lab.d/%.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call flags_of,servers/lab/$*.c,--libs)
+
+$(BUILD)/lab.d/%.o: servers/lab/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(call flags_of,$<,--cflags) -c -o $@ $<
 
@@ -90,7 +99,7 @@ $(BUILD)/required.mk: bench/require.sh
 endif
 
 .SECONDARY:
--include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d $(BUILD)/micro.d/*.d)
+-include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/lab.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d $(BUILD)/micro.d/*.d)
 
 .PHONY: asan tsan clean
 asan:  ## build everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
