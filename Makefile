@@ -1,8 +1,9 @@
 # muxbench: every task is one target; `make help` lists them.
-# Variables: BUILD (where to build), CC, PROFILE (quick or full), PREFIX, PYTHON.
+# Variables: BUILD (where to build), CC, CLANG, PROFILE (quick or full), PREFIX, PYTHON.
 
 BUILD   ?= build
 PYTHON  ?= python3
+CLANG   ?= clang
 PROFILE ?= quick
 PREFIX  ?= /usr/local
 WARN    := -Wall -Wextra -Wshadow -Wconversion -Werror
@@ -10,10 +11,14 @@ CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) $(SANITIZE) -Iservers/core -MMD -MP -pthread
 ALL_LDFLAGS = $(SANITIZE) $(LDFLAGS) -pthread
 
-# A page names the libraries it needs in its thesis, as `pkg-config: NAME...`; no other file is touched for it.
+# A page names the libraries it needs in its thesis, as `pkg-config: NAME...`; no other file is touched for it. If it
+# has a half that runs in the kernel, servers/bpf has that under the same name, and clang compiles it.
 packages = $(shell sed -n 's|.*pkg-config: \([^*]*\).*|\1|p' $(1))
 flags_of = $(if $(call packages,$(1)),$(shell pkg-config $(2) $(call packages,$(1))))
-has_libs = $(if $(call packages,$(1)),$(shell pkg-config --exists $(call packages,$(1)) && echo $(1)),$(1))
+lacks_libs  = $(if $(call packages,$(1)),$(shell pkg-config --exists $(call packages,$(1)) || echo pkg-config finds no $(call packages,$(1))))
+lacks_clang = $(if $(wildcard servers/bpf/$(notdir $(1))),$(if $(shell command -v $(CLANG)),,there is no $(CLANG)))
+lacks       = $(strip $(or $(call lacks_libs,$(1)),$(call lacks_clang,$(1))))
+has_libs    = $(if $(call lacks,$(1)),,$(1))
 
 SERVER_PAGES := $(foreach page,$(wildcard servers/*.c),$(call has_libs,$(page)))
 LAB_PAGES := $(foreach page,$(wildcard servers/lab/*.c),$(call has_libs,$(page)))
@@ -27,7 +32,7 @@ LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c
 .DELETE_ON_ERROR:
 
 all: $(SERVERS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro  ## build every server, the load generator and the small tools
-	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) (pkg-config finds no$(call packages,$(page)))";)
+	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) ($(call lacks,$(page)))";)
 
 help:  ## list every target with one line
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -48,7 +53,16 @@ $(BUILD)/servers/%: $(BUILD)/servers.d/%.o $(BUILD)/core.a
 
 $(BUILD)/servers.d/%.o: servers/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(call flags_of,$<,--cflags) -c -o $@ $<
+	$(CC) $(ALL_CFLAGS) -I$(@D) $(call flags_of,$<,--cflags) -c -o $@ $<
+
+# The kernel's half, as bytes that the page includes. Its headers want <asm/types.h>, which clang looks for elsewhere.
+BPF := $(wildcard servers/bpf/*.c)
+$(BPF:servers/bpf/%.c=$(BUILD)/servers.d/%.o): $(BUILD)/servers.d/%.o: $(BUILD)/servers.d/%.bpf.inc
+
+$(BUILD)/servers.d/%.bpf.inc: servers/bpf/%.c
+	@mkdir -p $(@D)
+	$(CLANG) -target bpf -O2 -g -Wall -Wextra -Werror -idirafter /usr/include/$(shell $(CC) -print-multiarch) -c -o $(@:.inc=.o) $<
+	od -An -v -tx1 $(@:.inc=.o) | sed 's/ \(..\)/0x\1,/g' > $@
 
 $(BUILD)/lab/%: $(BUILD)/lab.d/%.o $(BUILD)/core.a
 	@mkdir -p $(@D)
@@ -182,7 +196,6 @@ interop: all  ## curl, nc, wrk, ab and h2load against every server
 
 # Left out where libcmocka or clang is missing: plain `make` and `make bench` need neither.
 CMOCKA    := $(shell pkg-config --exists cmocka && echo yes)
-CLANG     ?= clang
 UNIT       = $(if $(CMOCKA),$(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c)))
 UNIT_PARTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit.d/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
 UNIT_WRAP  = -Wl,--wrap=block_get,--wrap=block_put,--wrap=malloc,--wrap=realloc

@@ -77,6 +77,8 @@ tier() {
 		need nginx-light command nginx
 		need redis-server command redis-server
 		need memcached command memcached
+		need libbpf-dev module libbpf
+		need clang command clang
 		;;
 	*)
 		echo "require.sh: unknown tier '$1': expected build, bench, test or extras" >&2

@@ -94,6 +94,8 @@ static bool has(const struct model *model, int option)
 		return speaks(model, PROTOCOL_HTTP) || speaks(model, PROTOCOL_FRAME);
 	case FILE_PATH:
 		return speaks(model, PROTOCOL_HTTP);
+	case LISTEN:
+		return !model->tcp_only;
 	default:
 		return true;
 	}

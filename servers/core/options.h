@@ -14,6 +14,7 @@ struct model { /* what a page says of itself */
 	long clients_at_once;      /* 0: no limit but descriptors; OPTIONS_WORKERS: as many as it has workers */
 	unsigned workers;          /* default of --workers; 0: it has none and the option is refused */
 	unsigned protocols;        /* a bit, 1 << PROTOCOL_X, for each that it speaks; 0: all */
+	bool tcp_only;             /* it has no --listen */
 	const char *exceptions[4]; /* what it does otherwise than the contract asks, by the names that
 				      docs/conformance.md has, as "spins" */
 	struct knob *knobs;        /* of a lab page; else NULL */
