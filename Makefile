@@ -129,7 +129,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list doctor plots docs demo reach micro print-flags
+.PHONY: bench list doctor plots docs demo anatomy reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory all
@@ -153,6 +153,10 @@ docs:  ## regenerate docs/figures and the README's tables from the committed sam
 demo: all  ## the first source document's experiment, live: three clients at once on every model
 	@bench/require.sh bench
 	@$(BENCH) demo
+
+anatomy: all  ## system calls per request by name, in lock-step and under load, and memory per idle connection (MODELS="a b")
+	@bench/require.sh bench test
+	@$(BENCH) anatomy $(MODELS)
 
 reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=servers|...: only these)
 	@bench/require.sh bench extras

@@ -27,6 +27,7 @@ class Arm:
     protocols: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     clients_at_once: int | None = None  # None: as many as descriptors allow
+    needs: tuple[str, ...] = ()
     kind: str = "model"
     contender: dict = field(default_factory=dict)
 
@@ -51,7 +52,7 @@ def describe(path: Path) -> dict:
     try:
         done = subprocess.run([path, "--describe"], capture_output=True, timeout=10)
         told = json.loads(done.stdout)
-        return {key: told[key] for key in ("name", "thesis", "protocols", "options", "clients_at_once")}
+        return {key: told[key] for key in ("name", "thesis", "protocols", "options", "clients_at_once")} | {"needs": told.get("needs", [])}
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{name} --describe does not run: {error}") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -71,6 +72,7 @@ def from_executable(path: Path, kind: str = "model") -> Arm:
         protocols=tuple(told["protocols"]),
         options=tuple(option.lstrip("-") for option in told["options"]),
         clients_at_once=told["clients_at_once"],
+        needs=tuple(told["needs"]),
         kind=kind,
     )
 
@@ -96,12 +98,16 @@ def models(names: list[str] | str = "all", folder: Path | None = None) -> list[A
     return [from_executable(folder / name) for name in wanted]
 
 
-def why_unfit(arm: Arm, options: dict, fd_limit: int) -> str | None:
+def why_unfit(arm: Arm, options: dict, fd_limit: int, server: dict | None = None) -> str | None:
     """Why an arm cannot be run in a cell, in words for a figure; None when it can."""
     protocol = options["protocol"]
     if protocol not in arm.protocols:
         return f"does not speak {protocol}"
+    for option in server or {}:
+        if option.replace("_", "-") not in arm.options:
+            return f"has no --{option.replace('_', '-')}"
     clients = options["connections"] + options.get("idle", 0)
+    clients += sum(population["connections"] for population in options.get("populations", {}).values())
     if arm.clients_at_once is not None and clients > arm.clients_at_once:
         few = "one client at a time" if arm.clients_at_once == 1 else f"{arm.clients_at_once} clients at once"
         return f"serves {few}"

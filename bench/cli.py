@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, agree, check, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
+from bench import adhoc, agree, anatomy, check, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
+    anatomy.add_options(command("anatomy", do_anatomy, "count system calls per request by name, and memory per idle connection"))
     reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
     micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
@@ -177,6 +178,10 @@ def do_doctor(options: argparse.Namespace, console: Console) -> int:
 def do_list(options: argparse.Namespace, console: Console) -> int:
     console.print(listing.table(options.what, paths.results_dir(options.results)))
     return 0
+
+
+def do_anatomy(options: argparse.Namespace, console: Console) -> int:
+    return anatomy.run(options, console)
 
 
 def do_reach(options: argparse.Namespace, console: Console) -> int:
