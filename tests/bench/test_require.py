@@ -57,7 +57,7 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     machine = Machine(tmp_path)
-    for name in ("nginx", "redis-server", "memcached"):
+    for name in ("nginx", "redis-server", "memcached", "clang", "pkg-config"):
         machine.command(name)
     return machine
 
