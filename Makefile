@@ -96,11 +96,18 @@ $(BUILD)/micro.d/%.o: bench/tools/micro/%.c
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 # What a server is held against: test servers, plain loops, slowed variants. None is a model.
-ARMS := $(patsubst tests/arms/%.c,$(BUILD)/arms/%,$(wildcard tests/arms/*.c))
+ARMS := $(patsubst tests/arms/%.c,$(BUILD)/arms/%,$(foreach page,$(wildcard tests/arms/*.c),$(call has_libs,$(page))))
 
 $(BUILD)/arms/%: tests/arms/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $<
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call flags_of,$<,--cflags --libs)
+
+TEST_PARTS += $(ARMS)
+
+# The load generator's own way of recording, timed by itself.
+$(BUILD)/arms/record_cost: tests/arms/record_cost.c $(filter-out $(BUILD)/loadgen.d/main.o,$(LOADGEN))
+	@mkdir -p $(@D)
+	$(CC) -Iloadgen $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -ljansson -luring -lm
 
 # Before anything is compiled, once per build folder: is the build tier here?  make reads this stamp as a makefile, so
 # it starts anew after an installation, when pkg-config finds more than before.

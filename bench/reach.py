@@ -28,6 +28,11 @@ UNITS = {  # metric: (what it is, its unit)
     "server_cpu_us": ("server CPU per request", "µs"),
     "client_cpu_us": ("client CPU per request", "µs"),
     "rps": ("throughput", "requests/s"),
+    "send_lag": ("p99.9 of send lag, of what is allowed", ""),
+    "punctual_share": ("sends within 100 µs of schedule", ""),
+    "lag_p999_us": ("p99.9 of send lag", "µs"),
+    "record_open_ns": ("recording a request, open loop", "ns"),
+    "record_closed_ns": ("recording a request, closed loop", "ns"),
 }
 
 
@@ -52,7 +57,7 @@ class Bar:
 
     @property
     def ratio_name(self) -> str:
-        beneath = self.reference if isinstance(self.reference, str) else f"{self.reference:g} {UNITS[self.metric][1]}"
+        beneath = self.reference if isinstance(self.reference, str) else f"{self.reference:g} {UNITS[self.metric][1]}".strip()
         return f"{self.arm} / {beneath}"
 
 
@@ -61,6 +66,20 @@ BARS = (
     Bar("servers", "io_uring", "nginx", "http-wrk", at_most=0.85),
     Bar("servers", "io_uring", "epoll_lt", "echo-100", at_most=0.88),
     Bar("servers", "epoll_lt", "plain_epoll", "echo-100", at_most=1.05),
+    Bar("loadgen", "loadgen epoll", "wrk", "client-nginx", "rps", at_least=1.0),
+    Bar("loadgen", "loadgen io_uring", "wrk", "client-nginx", "rps", at_least=1.0),
+    Bar("loadgen", "loadgen epoll", "wrk", "client-nginx", "client_cpu_us", at_most=0.95),
+    Bar("loadgen", "loadgen io_uring", "wrk", "client-nginx", "client_cpu_us", at_most=0.80),
+    Bar("loadgen", "floor_client_epoll", "wrk", "client-nginx", "client_cpu_us"),
+    Bar("loadgen", "loadgen epoll", "floor_client_epoll", "client-nginx", "client_cpu_us"),
+    Bar("loadgen", "floor_client_uring", "wrk", "client-nginx", "client_cpu_us"),
+    Bar("loadgen", "loadgen io_uring", "floor_client_uring", "client-nginx", "client_cpu_us"),
+    Bar("loadgen", "loadgen epoll", 1.0, "open-half", "send_lag", at_most=1.0),
+    Bar("loadgen", "loadgen io_uring", 1.0, "open-half", "send_lag", at_most=1.0),
+    Bar("loadgen", "loadgen epoll", 1.0, "open-half", "punctual_share"),
+    Bar("loadgen", "loadgen io_uring", 1.0, "open-half", "punctual_share"),
+    Bar("loadgen", "record_cost", 50.0, "recording", "record_open_ns", at_most=1.0),
+    Bar("loadgen", "record_cost", 50.0, "recording", "record_closed_ns", at_most=1.0),
 )
 GROUPS = tuple(dict.fromkeys(bar.group for bar in BARS))
 
@@ -141,20 +160,30 @@ def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
     return asdict(bar) | known | {"answer": answer(bar, low, high)} | medians
 
 
-def table(bars: Sequence[Bar], samples: Sequence[dict]) -> Table:
-    shown = Table(title="Ratios to the reference, with 95 % intervals", title_justify="left")
-    for heading in ("load", "figure", "ratio", "bar", "measured", "answer", "medians: arm, reference"):
-        shown.add_column(heading)
+def tables(bars: Sequence[Bar], samples: Sequence[dict]) -> list[Table]:
+    """A table for each load that was measured."""
+    return [table(load, [bar for bar in bars if bar.load == load], samples) for load in dict.fromkeys(bar.load for bar in bars)]
+
+
+def table(load: str, bars: Sequence[Bar], samples: Sequence[dict]) -> Table:
+    shown = Table(title=LOADS[load].title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("figure", "ratio", "bar", "measured, 95 % interval", "answer", "medians: arm, reference"):
+        shown.add_column(heading, no_wrap=True)
     for bar in bars:
+        what, unit = UNITS[bar.metric]
         found = judge(bar, samples)
         if found is None:
+            shown.add_row(what, bar.ratio_name, bar.asked, "no good sample", "", "")
             continue
-        what, unit = UNITS[bar.metric]
-        high = "∞" if found["high"] is None else f"{found['high']:.3f}"
-        interval = f"{found['ratio']:.3f} \\[{found['low']:.3f}, {high}]"
+        interval = f"{found['ratio']:.3f} \\[{found['low']:.3f}, {ceiling(found['high'])}]"
         medians = f"{number(found['arm_median'])}, {number(found['reference_median'])} {unit}"
-        shown.add_row(LOADS[bar.load].title, what, bar.ratio_name, bar.asked, interval, found["answer"], medians)
+        shown.add_row(what, bar.ratio_name, bar.asked, interval, found["answer"], medians)
     return shown
+
+
+def ceiling(high: float | None) -> str:
+    """The upper end of an interval, of which nothing is known after one block and little after two."""
+    return "∞" if high is None or high > 1000 else f"{high:.3f}"
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -206,7 +235,9 @@ def show(console: Console, folder: Path) -> int:
     bars = [Bar(**bar) for bar in told["bars"]]
     judged = [found for bar in bars if (found := judge(bar, samples))]
     records.write_json(folder / "bars.json", {"schema": records.SCHEMA, "bars": judged})
-    console.print(table(bars, samples))
+    for shown in tables(bars, samples):
+        console.print(shown)
+        console.print()
     for line in told["left_out"]:
         console.print(Text(line, style="yellow"))
     console.print(f"{len(samples)} samples: {paths.shown(folder / 'samples.jsonl')}", highlight=False)

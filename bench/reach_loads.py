@@ -11,13 +11,12 @@ import re
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import host, paths, serve
+from bench import host, paths, serve, witnesses
 from bench.errors import BenchError, Interrupted
 
 SECONDS = 1
@@ -109,14 +108,9 @@ def serving(name: str, protocol: str, site: Site) -> Iterator[tuple[host.Child, 
         yield server, target
 
 
-def cpu_ns(pid: int) -> int:
-    """The process's CPU clock, its ended threads included (clock_getcpuclockid(3))."""
-    return time.clock_gettime_ns((~pid << 3) | 2)
-
-
 def group_cpu_ns(leader: int) -> int:
     """The same for a server and the workers it has started."""
-    return sum(map(cpu_ns, serve.group_of(leader)))
+    return sum(map(witnesses.cpu_ns, serve.group_of(leader)))
 
 
 # --- equal replies ---------------------------------------------------------------------------------------------------
@@ -176,13 +170,23 @@ def loadgen(target: str, site: Site, *options: str, watch: Sequence[int] = ()) -
 
 
 def wrk(target: str, path: str, site: Site) -> dict:
-    """One run of wrk on one thread."""
-    argv = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", f"http://{target}{path}")
-    told, spent = finish(argv, site, "wrk")
-    if "Socket errors" in told or "Non-2xx" in told:
-        raise BenchError(f"wrk saw errors: {told}")
-    requests = int(re.search(r"(\d+) requests in", told)[1])
-    return {"requests": requests, "rps": float(re.search(r"Requests/sec:\s+([\d.]+)", told)[1]), "cpu_ns": spent, "told": told}
+    """One run of wrk on one thread; its CPU time is that of its whole life, starting and connecting included."""
+    one = witnesses.WITNESSES["wrk"]
+    argv = one.argv({"connections": CONNECTIONS}, f"http://{target}{path}", SECONDS, Path())
+    text, spent = finish(argv, site, "wrk")
+    try:
+        told = one.read(text, Path())
+    except serve.Failed as why:
+        raise BenchError(str(why)) from None
+    if told.errors:
+        raise BenchError(f"wrk saw errors: {told.errors}")
+    return {"requests": told.requests, "rps": told.rps, "cpu_ns": spent, "told": text}
+
+
+def floor(arm: str, target: str, path: str, site: Site) -> dict:
+    """One run of a floor client (tests/arms/floor_client.h)."""
+    argv = (str(program(arm)), target, path, str(CONNECTIONS), str(SECONDS))
+    return json.loads(finish(argv, site, arm)[0])
 
 
 def without_bins(value: object) -> object:
@@ -220,7 +224,69 @@ def echo(name: str, site: Site) -> dict:
     }
 
 
+# --- loads of the load generator: the arm is the client ---------------------------------------------------------------
+
+ENGINES = {"loadgen epoll": "epoll", "loadgen io_uring": "io_uring"}
+
+
+def client_of_nginx(name: str, site: Site) -> dict:
+    """A client against a fresh nginx: 50 connections in closed loop on one thread; ours checks every reply."""
+    with serving("nginx", "http", site) as (server, target):
+        if name == "wrk":
+            told = wrk(target, "/", site)
+            return {"values": {"client_cpu_us": told["cpu_ns"] / told["requests"] / 1e3, "rps": told["rps"]}, "raw": told}
+        if name.startswith("floor_client"):
+            told = floor(name, target, "/", site)
+            rps = told["requests"] * 1e9 / told["window_ns"]
+            return {"values": {"client_cpu_us": told["cpu_ns"] / told["requests"] / 1e3, "rps": rps}, "raw": told}
+        size = ("--protocol", "http", "--connections", str(CONNECTIONS), "--engine", ENGINES[name])
+        told = loadgen(target, site, *size, watch=[server.pid])
+    values = {"client_cpu_us": told["client"]["cpu_ns_per_req"] / 1e3, "rps": told["achieved_rps"]}
+    site.memory.setdefault("nginx_rps", []).append(told["achieved_rps"])
+    return {"values": values, "raw": without_bins(told)}
+
+
+def no_client(name: str) -> str | None:
+    if why := no_server("nginx"):
+        return why
+    return no_tool("wrk", "bench") if name == "wrk" else None if name in ENGINES else no_server(name)
+
+
+PUNCTUAL_NS = 100_000
+
+
+def open_at_half(name: str, site: Site) -> dict:
+    """Open loop at half of what nginx did in closed loop in this run, spinning: how late each send was.
+
+    `send_lag` is the lag that 99.9 % of the sends kept below, over 100 us or the 99.9th percentile of the hiccup
+    probe, whichever is more: no client on this host can be more punctual than the probe.
+    """
+    if "nginx_rps" not in site.memory:
+        client_of_nginx(name, site)
+    known = site.memory["nginx_rps"]
+    rate = str(round(sorted(known)[len(known) // 2] / 2))
+    size = ("--protocol", "http", "--connections", str(CONNECTIONS), "--engine", ENGINES[name])
+    with serving("nginx", "http", site) as (_, target):
+        told = loadgen(target, site, *size, "--rate", rate, "--wait", "spin", "--probe", "500ms")
+    lag, hiccup = told["schedule_lag_ns"], told["hiccup_ns"]
+    punctual = max(1, sum(count for smallest, count in lag["bins"] if smallest < PUNCTUAL_NS)) / lag["n"]
+    values = {
+        "send_lag": max(lag["p999"], 1) / max(PUNCTUAL_NS, hiccup["p999"]), "punctual_share": punctual,
+        "lag_p999_us": max(lag["p999"], 1) / 1e3,
+    }
+    return {"values": values, "raw": without_bins(told)}
+
+
+def recording(name: str, site: Site) -> dict:
+    """What the load generator's way of writing down a request costs by itself (tests/arms/record_cost.c)."""
+    told = json.loads(finish((str(program(name)),), site, name)[0])
+    return {"values": {"record_open_ns": told["open_ns"], "record_closed_ns": told["closed_ns"]}, "raw": told}
+
+
 LOADS = {
+    "client-nginx": Load(f"client of nginx, closed loop, {CONNECTIONS} connections, one thread", client_of_nginx, no_client),
+    "open-half": Load(f"client of nginx, open loop at half load, {CONNECTIONS} connections, spinning", open_at_half, no_client),
+    "recording": Load("recording alone", recording, no_server),
     "http-wrk": Load(f"http, wrk, {CONNECTIONS} connections, equal reply bytes", http_by_wrk, no_http_by_wrk),
     "echo-100": Load("echo, 100 connections", echo, no_server),
 }
