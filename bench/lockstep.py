@@ -1,13 +1,15 @@
-"""System calls per request, exact: one connection, one request after the other, every call counted by strace.
+"""System calls per request, exact: one connection, one request after the other, every call written down by strace.
 
-The same server is run twice, with N requests and with 2N; the difference divided by N is a request's share, from
-which set-up and end have cancelled.  The next request is sent only when the server is quiet: every thread asleep, and
-none woken meanwhile.  So nothing depends on who is faster, and the figures are whole numbers that any host repeats.
+Calls are counted after N requests and after 2N; the difference divided by N is a request's share, from which set-up and
+end have cancelled.  The next request is sent, and calls are counted, only when the server is quiet: every thread asleep,
+and none woken meanwhile.  So nothing depends on who is faster, and the figures are whole numbers that any host repeats.
 """
 
+import re
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +20,10 @@ from bench import host, serve
 from bench.arms import Arm
 from bench.errors import BenchError
 
-STRACE = ("strace", "-f", "-c", "-U", "name,calls", "-S", "name")
+STRACE = ("strace", "-f", "-e", "signal=none", "-e", "raw=all")
+ENTERED = re.compile(rb"^\d+ +(\w+)\(", re.MULTILINE)  # the line on which a call begins; it may end on another
 PATIENCE_S = 20.0
-NEVER_QUIET_S = 1.0  # a server that polls is never asleep; from then on it is not waited for
+NEVER_QUIET_S = 3.0  # a server that polls is never asleep; from then on it is not waited for
 HEAD_END = b"\r\n\r\n"
 
 
@@ -51,32 +54,22 @@ def why_impossible() -> str | None:
 
 def count(arm: Arm, case: Case, requests: int, cpus: Sequence[int], undertaker: host.Undertaker | None = None) -> dict:
     """One model, one case: the record with both totals and the calls per request."""
-    totals, restless = [], False
-    for n in (requests, 2 * requests):
-        with traced(arm, case, cpus, undertaker) as run:
-            restless = converse(run.target, run.pids, case, n) or restless
-        totals.append(run.calls)
-    once, twice = totals
-    share = {name: (twice[name] - once.get(name, 0)) / requests for name in twice}
+    with traced(arm, case, cpus, undertaker) as (target, pids, so_far):
+        with Client(target, pids, case) as client:
+            client.converse(requests)
+            once = so_far()
+            client.converse(requests)
+            twice = so_far()
+    share = {name: (n - once[name]) / requests for name, n in sorted(twice.items()) if n != once[name]}
     return {
-        "kind": "lockstep", "model": arm.name, "case": case.name, "requests": requests, "restless": restless,
-        "calls": {name: value for name, value in sorted(share.items()) if value},
-        "totals": totals,
+        "kind": "lockstep", "model": arm.name, "case": case.name, "requests": requests,
+        "restless": client.quiet.restless, "calls": share, "totals": [once, twice],
     }
-
-
-@dataclass
-class Run:
-    """A traced server: where it listens, its processes, and, when it has ended, its calls."""
-
-    target: str
-    pids: Callable[[], list[int]]
-    calls: dict[str, int] = field(default_factory=dict)
 
 
 @contextmanager
 def traced(arm: Arm, case: Case, cpus: Sequence[int], undertaker: host.Undertaker | None):
-    """The server under strace; on leaving it is asked to end, and its calls are read."""
+    """The server under strace: where it listens, a way to list its processes, and one to count its calls so far."""
     with TemporaryDirectory(prefix="muxbench-") as folder:
         told = Path(folder, "calls")
         launch = serve.launch(arm, case.protocol, case.options)
@@ -86,44 +79,52 @@ def traced(arm: Arm, case: Case, cpus: Sequence[int], undertaker: host.Undertake
                 target = serve.wait_ready(tracer)
             except serve.Failed as why:
                 raise BenchError(f"{arm.name} under strace: {why}: {tracer.last_words()}") from None
-            run = Run(target, lambda: serve.group_of(tracer.pid)[1:])
             server = host.child_of(tracer.pid)
-            yield run
+            yield target, lambda: serve.group_of(tracer.pid)[1:], lambda: entered(told.read_bytes())
             host.terminate(server)
             if not tracer.wait(PATIENCE_S) or tracer.status != 0:
                 raise BenchError(f"{arm.name} under strace did not end well: {tracer.last_words()}")
-            run.calls = totals_of(told.read_text())
         finally:
             tracer.close()
 
 
-def totals_of(text: str) -> dict[str, int]:
-    """strace's summary, `name calls` on each line between two rules."""
-    rows = [line.split() for line in text.splitlines()]
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit() and row[0] != "total"}
+def entered(trace: bytes) -> Counter[str]:
+    """How often each call was entered; a call that another thread's line interrupts is written twice, and once here."""
+    return Counter(name.decode() for name in ENTERED.findall(trace))
 
 
-def converse(target: str, pids: Callable[[], list[int]], case: Case, requests: int) -> bool:
-    """Sends that many requests, each when the server is quiet; whether it never was."""
-    watch = Quiet(pids)
-    connection = None if case.fresh else Connection(target)
-    try:
+class Client:
+    """Sends requests in lock-step with a server, over one connection or each over its own."""
+
+    def __init__(self, target: str, pids: Callable[[], list[int]], case: Case):
+        self.target, self.case = target, case
+        self.quiet = Quiet(pids)
+        self.connection: Connection | None = None
+
+    def __enter__(self) -> "Client":
+        if not self.case.fresh:
+            self.connection = Connection(self.target)
+        self.quiet.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.connection:
+            self.connection.socket.close()
+
+    def converse(self, requests: int) -> None:
         for _ in range(requests):
-            if connection:
-                watch.wait()
-                connection.ask(case)
+            if self.connection:
+                self.connection.ask(self.case)
             else:
-                with_end = Connection(target)
-                watch.wait()
-                with_end.ask(case)
-                watch.wait()
-                with_end.end()
-            watch.wait()
-    finally:
-        if connection:
-            connection.socket.close()
-    watch.wait()
-    return watch.restless
+                self.alone()
+            self.quiet.wait()
+
+    def alone(self) -> None:
+        connection = Connection(self.target)
+        self.quiet.wait()
+        connection.ask(self.case)
+        self.quiet.wait()
+        connection.end()
 
 
 class Connection:
