@@ -9,6 +9,7 @@ import pytest
 
 from harness import proc
 from harness.client import Client, body, get, reply
+from harness.frames import Frame
 from harness.model import Model
 from harness.rounds import ROUND, others_must_wait, round_trip
 from harness.server import Server
@@ -20,7 +21,7 @@ def need_descriptors(count: int) -> None:
         pytest.skip(f"needs {count + 200} descriptors, this host's hard limit is {limit} (ulimit -Hn)")
 
 
-@pytest.mark.speaks("echo", "http")
+@pytest.mark.speaks("echo", "http", "frame")
 def test_what_an_idle_connection_costs(model: Model, protocol: str, serve) -> None:
     """Each has had its reply and waits for its next request. Where connections share the threads there are, one
     costs at most 512 bytes; where each has a thread, it costs that thread's stack, which is what `thread_per_conn`
@@ -93,6 +94,9 @@ def numbered(protocol: str, i: int, turn: int) -> tuple[bytes, bytes]:
         return name, name
     if protocol == "greet":
         return name + b"\n", b"Hello " + name + b"\n"
+    if protocol == "frame":
+        frame = Frame(reply=len(name), payload=name, id=i << 8 | turn)
+        return frame.request, frame.answer
     return get(f"/bytes/{i + turn}"), reply(body(i + turn))
 
 

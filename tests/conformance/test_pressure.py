@@ -8,9 +8,9 @@ import time
 import pytest
 
 from harness import proc
-from harness.client import Client, body, difference, fill, get, pump, reply
+from harness.client import Client, difference, fill, get, pump
 from harness.model import DEFAULT_WORKERS, Model
-from harness.rounds import ROUND, others_make_progress, others_must_wait, round_trip
+from harness.rounds import ROUND, asking_for, others_make_progress, others_must_wait, round_trip
 from harness.server import Server
 
 NOISE = random.Random(4).randbytes(10 << 20)
@@ -29,20 +29,19 @@ def memory_bound_kib(server: Server) -> int:
     return min((64 + 512 + ring + workers) * (8 if server.model.sanitizer else 1), 9 << 10)
 
 
-@pytest.mark.speaks("echo", "http")
+@pytest.mark.speaks("echo", "http", "frame")
 def test_10_mb_to_a_slow_reader(model: Model, protocol: str, serve) -> None:
     """The server holds 64 KiB of it, not 10 MB, and others are served meanwhile."""
     server = serve(protocol)
     with server.connect() as warm:
-        pump(warm, NOISE[:1 << 20] if protocol == "echo" else get("/bytes/1000000"))
+        pump(warm, NOISE[:1 << 20] if protocol == "echo" else asking_for(1_000_000, protocol)[0])
     before = proc.rss_kib(server.pid)
     slow, result = server.connect(receive_buffer=65536), []
-    request = NOISE if protocol == "echo" else get("/bytes/10485760")
+    request, expected = (NOISE, NOISE) if protocol == "echo" else asking_for(10 << 20, protocol)
     reader = threading.Thread(target=lambda: result.append(pump(slow, request, pause_s=0.004, chunk=32768)))
     reader.start()
     peak, others = watch_memory(model, server, protocol, reader)
     reader.join()
-    expected = NOISE if protocol == "echo" else reply(body(10 << 20))
     assert result and result[0] == expected, difference(result[0] if result else b"", expected)
     if others:
         others.expect(ROUND[protocol][1])
@@ -64,19 +63,20 @@ def watch_memory(model: Model, server: Server, protocol: str, reader: threading.
     return peak, waiting
 
 
-@pytest.mark.speaks("echo", "http")
+@pytest.mark.speaks("echo", "http", "frame")
 @pytest.mark.wire
 def test_a_hog_does_not_starve_others(model: Model, protocol: str, serve) -> None:
     """A client that keeps its connection full in both directions, as fast as it can, is one among others."""
     server, over = serve(protocol), threading.Event()
-    data = NOISE[:1 << 18] if protocol == "echo" else get("/bytes/2000") * 100
-    answer = len(data) if protocol == "echo" else 100 * len(reply(body(2000)))
+    data = answer = NOISE[:1 << 18]
+    if protocol != "echo":
+        data, answer = (100 * part for part in asking_for(2000, protocol))
     hog = server.connect()
 
     def eat() -> None:
         while not over.is_set():
             hog.send(data)
-            assert len(hog.receive(answer)) == answer
+            assert len(hog.receive(len(answer))) == len(answer)
 
     eater = threading.Thread(target=eat)
     eater.start()
@@ -93,14 +93,14 @@ def test_a_hog_does_not_starve_others(model: Model, protocol: str, serve) -> Non
         waiting.expect(ROUND[protocol][1])
 
 
-@pytest.mark.speaks("echo", "http")
+@pytest.mark.speaks("echo", "http", "frame")
 @pytest.mark.wire
 def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
     """The server stops taking its bytes, does not spin over it, and goes on with the others; and with it, when it
     reads."""
     server = serve(protocol)
     stuck = [server.connect(receive_buffer=4096) for _ in range(1 if model.alone else 4)]
-    data = NOISE[:1 << 20] if protocol == "echo" else get("/bytes/2000")
+    data = NOISE[:1 << 20] if protocol == "echo" else asking_for(2000, protocol)[0]
     taken = [fill(client, data) for client in stuck]
     share = proc.busy_share(server.pid)
     assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time over clients that never read"
@@ -117,14 +117,14 @@ def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
         assert got == expected, difference(got, expected)
 
 
-@pytest.mark.speaks("echo", "http")
+@pytest.mark.speaks("echo", "http", "frame")
 @pytest.mark.wire
 def test_a_client_that_never_reads_and_leaves(model: Model, protocol: str, serve) -> None:
     server = serve(protocol)
     before = proc.fds(server.pid)
     for leave in (Client.reset, Client.close, Client.reset):
         client = server.connect(receive_buffer=4096)
-        fill(client, NOISE[:65536] if protocol == "echo" else get("/bytes/100000"), quiet_s=0.15)
+        fill(client, NOISE[:65536] if protocol == "echo" else asking_for(100_000, protocol)[0], quiet_s=0.15)
         leave(client)
     proc.eventually(lambda: len(proc.fds(server.pid)) == len(before), "the descriptors of clients that left are closed")
     round_trip(server.connect(), protocol)

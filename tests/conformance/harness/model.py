@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-PROTOCOLS = ("echo", "greet", "http")
+PROTOCOLS = ("echo", "greet", "http", "frame")
 DEFAULT_WORKERS = 16
 ROOT = Path(__file__).resolve().parents[3]
 

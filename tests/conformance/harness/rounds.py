@@ -1,10 +1,19 @@
 """The smallest exchange of each protocol, and what others see of the server while someone misbehaves."""
 from __future__ import annotations
 
-from .client import Client, get, reply
+from .client import Client, body, get, reply
+from .frames import Frame
 from .server import Server
 
-ROUND = {"echo": (b"ping", b"ping"), "greet": (b"Bob\n", b"Hello Bob\n"), "http": (get("/bytes/4"), reply(b"ABCD"))}
+FRAME = Frame(reply=4, payload=b"ask", id=1000)
+ROUND = {"echo": (b"ping", b"ping"), "greet": (b"Bob\n", b"Hello Bob\n"), "http": (get("/bytes/4"), reply(b"ABCD")),
+         "frame": (FRAME.request, FRAME.answer)}
+
+
+def asking_for(n: int, protocol: str) -> tuple[bytes, bytes]:
+    """A request for a reply with a body of n bytes, and that reply."""
+    frame = Frame(reply=n, id=n)
+    return (frame.request, frame.answer) if protocol == "frame" else (get(f"/bytes/{n}"), reply(body(n)))
 
 
 def round_trip(client: Client, protocol: str) -> None:

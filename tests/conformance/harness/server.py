@@ -138,7 +138,7 @@ def start(model: Model, protocol: str, *args: str, nofile: int | None = None, un
         return start_given_port(model, protocol, nofile)
     command = [*model.argv, "--protocol", protocol]
     command += ["--listen", f"unix:{unix}"] if unix else ["--port", "0"]
-    if calibrated and protocol == "http" and model.has("loops-per-us") and "--loops-per-us" not in args:
+    if calibrated and protocol in ("http", "frame") and model.has("loops-per-us") and "--loops-per-us" not in args:
         command += ["--loops-per-us", "100"]  # calibrating at every start would only cost time
     stderr = tempfile.TemporaryFile()
     popen = subprocess.Popen([*command, *args], stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL,
