@@ -7,13 +7,23 @@
 #include <stdint.h>
 
 #include "http_reply.h"
+#include "order.h"
 #include "payload.h"
 
 struct checker_echo {
 	uint64_t off; /* bytes of the current reply seen */
 	bool bad;
-	uint64_t missing, early; /* order: numbers modulo 64 that were passed over, and that came too soon */
+	struct order order;
 	uint8_t head[PAYLOAD_HEAD];
+};
+
+enum { FRAME_HEAD = 16 };
+
+struct checker_frame {
+	uint64_t off, length; /* bytes of the current reply seen; of the whole reply, known behind its head */
+	bool bad;
+	struct order order;
+	uint8_t head[FRAME_HEAD];
 };
 
 enum { GREET_HEAD = 32 }; /* bytes of a greeting's name that tell whose it is */
@@ -40,6 +50,7 @@ struct checker_raw {
 struct checker {
 	union {
 		struct checker_echo echo;
+		struct checker_frame frame;
 		struct checker_greet greet;
 		struct checker_http http;
 		struct checker_raw raw;

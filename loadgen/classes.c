@@ -19,6 +19,7 @@ const char *const class_names[CLASS_COUNT] = {
 	[CLASS_DUPLICATE] = "duplicate",
 	[CLASS_FOREIGN] = "foreign",
 	[CLASS_STATUS] = "status",
+	[CLASS_TOO_SOON] = "too_soon",
 	[CLASS_TIMEOUT] = "timeout",
 	[CLASS_ADDR_UNAVAILABLE] = "addr_unavailable",
 	[CLASS_EMFILE] = "emfile",

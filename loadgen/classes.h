@@ -22,6 +22,7 @@ enum class {
 	CLASS_DUPLICATE, /* a reply that had been given before */
 	CLASS_FOREIGN,   /* the reply of another connection's request */
 	CLASS_STATUS,    /* http: another status than expected */
+	CLASS_TOO_SOON,  /* the right reply, before the delay that the server was asked to wait */
 	CLASS_TIMEOUT,
 	CLASS_ADDR_UNAVAILABLE, /* no local port left */
 	CLASS_EMFILE,           /* no file descriptor left */

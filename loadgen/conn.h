@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "checker.h"
+#include "choice.h"
 
 enum conn_state {
 	CONN_DOWN,       /* no socket */
@@ -18,7 +19,9 @@ struct request {
 	uint64_t intended_ns; /* when it was due: by the schedule (open), when its place was free again (closed)
 			       */
 	uint64_t sent_ns; /* just before its first byte went to the kernel, or its connect began; 0: not yet */
-	bool counted;     /* due inside the window */
+	struct choice choice; /* what is asked */
+	uint32_t length;      /* in bytes */
+	bool counted;         /* due inside the window */
 };
 
 /* One slot for a connection. When the connection fails, the slot gets a new one: the count never shrinks.

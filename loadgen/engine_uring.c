@@ -107,7 +107,7 @@ static int make_buffers(struct uring_engine *e)
 
 static bool make_outboxes(struct uring_engine *e, const struct worker *w)
 {
-	size_t all = w->proto.request_len * (size_t)w->options->depth;
+	size_t all = proto_longest(&w->proto) * (size_t)w->options->depth;
 
 	e->sending = calloc(w->conn_count, sizeof(*e->sending));
 	if (w->proto.constant)
@@ -207,11 +207,12 @@ static int ur_send(struct worker *w, struct conn *c, uint64_t now)
 	size_t length = flow_output(w, c, now, outbox, e->outbox_size, &data);
 	if (length == 0)
 		return 0;
+	size_t whole = c->requests[c->sending & w->ring_mask].length;
 	struct io_uring_sqe *sqe = next_sqe(e);
 	io_uring_prep_send(sqe, c->fd, data, length, MSG_NOSIGNAL | MSG_WAITALL);
 	io_uring_sqe_set_data64(sqe, key_of(w, c, OP_SEND));
 	w->tally.sends++;
-	if (w->options->depth == 1 && c->send_off == 0 && length == w->proto.request_len) {
+	if (w->options->depth == 1 && c->send_off == 0 && length == whole) {
 		/* The whole request, and none follows before its reply, which is proof enough that it was sent:
 		 * only a failure needs to be reported. With MSG_WAITALL a short send is one. */
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;

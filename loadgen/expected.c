@@ -8,9 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "clock.h"
 #include "http_reply.h"
 #include "options.h"
+
+const char *const content_names[] = {"bytes", "blocks", "length"};
 
 enum { MAX_TEXT = 1 << 26, STATUS_FAILED = 1, STATUS_USAGE = 2 };
 
@@ -123,20 +126,25 @@ static int init_raw(struct expected *e, const struct options *o, char *why, size
 
 /* --- http --- */
 
+/* A path with numbers is cut where its digits belong. */
 static bool make_request(struct expected *e, const struct options *o)
 {
 	const char *host = strncmp(o->target, "unix:", 5) == 0 ? "localhost" : o->target;
+	const struct numbers *numbers = &o->numbers;
 	char *text = NULL;
 	FILE *out = open_memstream(&text, &e->request_len);
 
 	if (!out)
 		return false;
-	fprintf(out, "GET %s HTTP/1.1\r\nHost: %s\r\n", o->path, host);
+	int before = numbers->any ? (int)numbers->at : (int)strlen(o->path);
+	fprintf(out, "GET %.*s%s HTTP/1.1\r\nHost: %s\r\n", before, o->path,
+		numbers->any ? o->path + numbers->end : "", host);
 	for (uint32_t i = 0; i < o->header_count; i++)
 		fprintf(out, "%s\r\n", o->headers[i]);
 	fprintf(out, "\r\n");
 	fclose(out);
 	e->request = (uint8_t *)text;
+	e->number_at = strlen("GET ") + (size_t)before;
 	return text != NULL;
 }
 
@@ -161,6 +169,18 @@ static bool send_all(int fd, const uint8_t *data, size_t length, uint64_t deadli
 		length -= (size_t)n;
 	}
 	return true;
+}
+
+/* Of a path with numbers, the first. */
+static bool send_request(const struct expected *e, const struct options *o, int fd, uint64_t deadline_ns)
+{
+	char number[16] = "";
+
+	if (o->numbers.any)
+		snprintf(number, sizeof(number), "%u", o->numbers.first);
+	return send_all(fd, e->request, e->number_at, deadline_ns) &&
+	       send_all(fd, (const uint8_t *)number, strlen(number), deadline_ns) &&
+	       send_all(fd, e->request + e->number_at, e->request_len - e->number_at, deadline_ns);
 }
 
 static bool keep(struct expected *e, const uint8_t *body, size_t n)
@@ -211,11 +231,20 @@ static const char *rehearse_on(struct expected *e, const struct options *o, int 
 	if (error)
 		return strerror(error);
 	deadline_ns = clock_now() + o->timeout_ns;
-	if (!send_all(fd, e->request, e->request_len, deadline_ns))
+	if (!send_request(e, o, fd, deadline_ns))
 		return "the request could not be sent";
 	const char *problem = read_reply(e, &reply, fd, deadline_ns);
 	e->status = reply.status;
 	return problem;
+}
+
+/* Of a path with numbers one reply says what the others can be held against. */
+static enum content learned_content(const struct expected *e, const struct options *o)
+{
+	if (!o->numbers.any)
+		return CONTENT_BYTES;
+	bool block = e->body_len == BLOCK_BYTES && block_equal(o->numbers.first, 0, e->body, e->body_len);
+	return block ? CONTENT_BLOCKS : CONTENT_LENGTH;
 }
 
 static int rehearse(
@@ -231,6 +260,7 @@ static int rehearse(
 		return STATUS_FAILED;
 	}
 	e->learned = true;
+	e->content = learned_content(e, o);
 	if (o->expect_status ? e->status == o->expect_status : e->status / 100 == 2)
 		return 0;
 	snprintf(why, size, "%s: GET %s is answered with status %d; if that is right, say --expect-status %d",

@@ -10,9 +10,20 @@
 
 struct options;
 
+/* What is compared of a body. */
+enum content {
+	CONTENT_BYTES,  /* all of it */
+	CONTENT_BLOCKS, /* all of it: it is the block of that number (block.h) */
+	CONTENT_LENGTH, /* its length: the path has numbers, and the body is unknown for all but one */
+};
+
+extern const char *const content_names[];
+
 struct expected {
 	uint8_t *request;
 	size_t request_len;
+	size_t number_at; /* where the digits of the path's number belong, which are not in `request` */
+	enum content content;
 	uint8_t *body;      /* http: the body; raw: the whole reply or its terminator; NULL: any bytes (raw) */
 	size_t body_len;    /* raw: the length of the reply, or of its terminator */
 	uint32_t *fallback; /* raw with a terminator: for each prefix of it, the longest that is also its end */

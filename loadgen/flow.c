@@ -77,81 +77,14 @@ void flow_idled(struct worker *w, uint64_t from_ns, uint64_t to_ns)
 		w->tally.idle_ns += to_ns - from_ns;
 }
 
-/* --- one request --- */
-
-static void issue(struct worker *w, struct conn *c, uint64_t intended_ns)
-{
-	struct request *r = &c->requests[c->issued & w->ring_mask];
-
-	r->intended_ns = intended_ns;
-	r->sent_ns = 0;
-	r->counted = flow_in_window(w, intended_ns);
-	c->issued++;
-	w->in_flight++;
-	w->tally.scheduled += r->counted;
-}
-
-void flow_mark_sent(struct worker *w, struct request *r, uint64_t now)
-{
-	r->sent_ns = now;
-	if (r->counted && w->options->mode == MODE_OPEN)
-		hist_record(&w->tally.lag, now - r->intended_ns);
-}
-
-static void count(struct worker *w, bool counted, enum class class)
-{
-	uint64_t *classes = counted ? w->tally.classes : w->tally.outside;
-
-	classes[class]++;
-	if (w->box && class >= CLASS_FIRST_ERROR)
-		w->box->current.errors++;
-}
-
-void flow_end_request(struct worker *w, struct conn *c, enum class class)
-{
-	const struct request *r = &c->requests[c->answered & w->ring_mask];
-
-	c->answered++;
-	w->in_flight--;
-	count(w, r->counted, class);
-}
-
-/* A request that was due and never given to a connection. */
-static void end_unissued(struct worker *w, uint64_t intended_ns, enum class class)
-{
-	bool counted = flow_in_window(w, intended_ns);
-
-	w->tally.scheduled += counted;
-	count(w, counted, class);
-}
-
-/* The oldest request in flight has its right reply; the last byte came at `now`. */
-static void complete(struct worker *w, struct conn *c, uint64_t now)
-{
-	const struct request *r = &c->requests[c->answered & w->ring_mask];
-	bool open = w->options->mode == MODE_OPEN;
-
-	if (r->counted) {
-		c->served++;
-		hist_record(&w->tally.sent, now - r->sent_ns);
-		if (open)
-			hist_record(&w->tally.intended, now - r->intended_ns);
-	}
-	if (flow_in_window(w, now))
-		w->tally.completed++;
-	if (w->box) {
-		w->box->current.ok++;
-		hist_record(&w->box->current.latency, now - (open ? r->intended_ns : r->sent_ns));
-	}
-	flow_end_request(w, c, CLASS_OK);
-}
-
 /* --- what is due --- */
 
 /* How many requests more c may have in flight now. */
 static uint64_t room_of(const struct worker *w, const struct conn *c)
 {
-	uint64_t in_flight = c->issued - c->answered, room = w->options->depth - in_flight;
+	/* One that was answered before it was wholly sent keeps its place. */
+	uint64_t oldest = c->sending < c->answered ? c->sending : c->answered;
+	uint64_t room = w->options->depth - (c->issued - oldest);
 
 	if (w->per_life == 0)
 		return c->state == CONN_UP ? room : 0;
@@ -181,7 +114,7 @@ void flow_offer(struct worker *w, struct conn *c, uint64_t now)
 	uint64_t room = room_of(w, c);
 	if (o->mode == MODE_CLOSED && o->think_ns == 0) {
 		for (; room > 0; room--)
-			issue(w, c, now);
+			flow_issue(w, c, now);
 		if (c->state == CONN_DOWN && c->issued > c->answered)
 			lives_open(w, c);
 		return;
@@ -212,7 +145,7 @@ static uint64_t dispatch_thinkers(struct worker *w)
 			return fifo_peek(&w->places).since_ns;
 		struct conn *c = take_place(w, &since_ns);
 		if (c && now < flow_window_end(w)) {
-			issue(w, c, since_ns);
+			flow_issue(w, c, since_ns);
 			begin(w, c, now);
 		}
 	}
@@ -231,7 +164,7 @@ static uint64_t dispatch_schedule(struct worker *w)
 		if (due_ns > (now = clock_now()))
 			return due_ns;
 		if (shed_ns && now - due_ns > shed_ns) {
-			end_unissued(w, due_ns, CLASS_SHED);
+			flow_end_unissued(w, due_ns, CLASS_SHED);
 			schedule_advance(s);
 			continue;
 		}
@@ -243,14 +176,14 @@ static uint64_t dispatch_schedule(struct worker *w)
 		/* From here on the generator alone is late. */
 		if (flow_in_window(w, due_ns))
 			hist_record(&w->tally.late, now - (due_ns > since_ns ? due_ns : since_ns));
-		issue(w, c, due_ns);
+		flow_issue(w, c, due_ns);
 		schedule_advance(s);
 		begin(w, c, now);
 	}
 	return CLOCK_NEVER;
 }
 
-static uint64_t dispatch(struct worker *w)
+uint64_t flow_dispatch(struct worker *w)
 {
 	if (!w->running)
 		return CLOCK_NEVER;
@@ -266,7 +199,7 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* --- slow senders and readers --- */
 
-static void queue_sender(struct worker *w, struct conn *c)
+void flow_send_later(struct worker *w, struct conn *c)
 {
 	if (c->send_waits)
 		return;
@@ -304,6 +237,16 @@ static uint64_t end_pauses(struct worker *w)
 	return earlier(send_ns, read_ns);
 }
 
+void flow_flush(struct worker *w, struct conn *c, uint64_t now)
+{
+	/* A send that waits for room goes on by itself. */
+	if (c->issued == c->sending || c->want_send)
+		return;
+	int failed = w->engine->send(w, c, now);
+	if (failed)
+		lives_lose(w, c, class_of_io_errno(-failed), now);
+}
+
 /* --- the tick --- */
 
 uint64_t flow_tick(struct worker *w, uint64_t now)
@@ -316,7 +259,7 @@ uint64_t flow_tick(struct worker *w, uint64_t now)
 		next_ns = earlier(next_ns, w->box->next_ns);
 	}
 	next_ns = earlier(next_ns, w->running ? flow_next_edge(w, now) : CLOCK_NEVER);
-	next_ns = earlier(next_ns, dispatch(w));
+	next_ns = earlier(next_ns, flow_dispatch(w));
 	/* Behind the dispatch, which may begin a pause. */
 	return w->options->send_part || w->options->read_part ? earlier(next_ns, end_pauses(w)) : next_ns;
 }
@@ -347,7 +290,7 @@ static void start_closed(struct worker *w, struct conn *c)
 	uint64_t now = clock_now();
 
 	for (uint64_t room = room_of(w, c); room > 0; room--)
-		issue(w, c, now);
+		flow_issue(w, c, now);
 	if (c->issued > c->answered)
 		begin(w, c, now);
 }
@@ -382,180 +325,5 @@ void flow_finish(struct worker *w)
 	if (!w->running || w->options->mode == MODE_CLOSED)
 		return;
 	for (; w->schedule.next_ns < flow_window_end(w); schedule_advance(&w->schedule))
-		end_unissued(w, w->schedule.next_ns, CLASS_NEVER_SENT);
-}
-
-/* --- events --- */
-
-void flow_flush(struct worker *w, struct conn *c, uint64_t now)
-{
-	/* A send that waits for room goes on by itself. */
-	if (c->issued == c->sending || c->want_send)
-		return;
-	int failed = w->engine->send(w, c, now);
-	if (failed)
-		lives_lose(w, c, class_of_io_errno(-failed), now);
-}
-
-static void stamp(struct worker *w, struct conn *c, uint64_t seq, uint64_t now)
-{
-	struct request *r = &c->requests[seq & w->ring_mask];
-
-	/* The first attempt counts: waiting for room in the kernel's buffer is the server's time. */
-	if (r->sent_ns == 0)
-		flow_mark_sent(w, r, now);
-}
-
-/* All requests are the same bytes, and many of them lie ready one after another. */
-static size_t constant_output(struct worker *w, struct conn *c, uint64_t now, const uint8_t **data)
-{
-	const struct proto *p = &w->proto;
-	uint64_t count = c->issued - c->sending;
-
-	if (count > p->constant_count)
-		count = p->constant_count;
-	for (uint64_t i = 0; i < count; i++)
-		stamp(w, c, c->sending + i, now);
-	*data = p->constant + c->send_off;
-	return (size_t)count * p->request_len - c->send_off;
-}
-
-static size_t filled_output(
-	struct worker *w, struct conn *c, uint64_t now, uint8_t *room, size_t size, const uint8_t **data)
-{
-	const struct proto *p = &w->proto;
-	size_t off = c->send_off, used = 0;
-
-	for (uint64_t seq = c->sending; seq < c->issued && used < size; seq++) {
-		size_t part = p->request_len - off;
-		if (part > size - used)
-			part = size - used;
-		p->ops->fill(p, c->id, seq, off, room + used, part);
-		stamp(w, c, seq, now);
-		used += part;
-		off = 0;
-	}
-	*data = room;
-	return used;
-}
-
-size_t flow_output(
-	struct worker *w, struct conn *c, uint64_t now, uint8_t *room, size_t size, const uint8_t **data)
-{
-	const struct options *o = w->options;
-
-	if (c->sending == c->issued)
-		return 0;
-	if (o->send_part && now < c->send_gate_ns) {
-		queue_sender(w, c);
-		return 0;
-	}
-	size_t length = w->proto.constant ? constant_output(w, c, now, data)
-					  : filled_output(w, c, now, room, size, data);
-	if (o->send_part) {
-		length = length < o->send_part ? length : (size_t)o->send_part;
-		c->send_gate_ns = now + o->send_every_ns;
-	}
-	return length;
-}
-
-void flow_sent(struct worker *w, struct conn *c, size_t n)
-{
-	w->tally.sent_bytes += n;
-	n += c->send_off;
-	while (n >= w->proto.request_len && c->sending < c->issued) {
-		n -= w->proto.request_len;
-		c->sending++;
-	}
-	c->send_off = n;
-	if (c->sending == c->issued)
-		c->send_gate_ns = 0; /* the pause is one between the parts of a request */
-}
-
-/* A reply is complete and its connection is still in step. False: the connection's life is over. */
-static bool answered(struct worker *w, struct conn *c, enum verdict verdict, uint64_t now)
-{
-	/* A reply that came too late, but before the sweep saw that it was missing. */
-	uint64_t sent_ns = c->requests[c->answered & w->ring_mask].sent_ns;
-	if (now - sent_ns > w->options->timeout_ns) {
-		lives_lose(w, c, CLASS_TIMEOUT, now);
-		return false;
-	}
-	if (verdict == VERDICT_OK)
-		complete(w, c, now);
-	else
-		flow_end_request(w, c, class_of_verdict(verdict));
-	bool over = w->per_life > 0 && c->answered - c->first == w->per_life;
-	if (w->proto.closing || over)
-		lives_recycle(w, c, now);
-	return !w->proto.closing && !over;
-}
-
-/* Checks all replies in n bytes. False: the connection's life is over. */
-static bool check_replies(struct worker *w, struct conn *c, const uint8_t *data, size_t n, uint64_t now)
-{
-	while (n > 0) {
-		struct asked asked = {c->id, c->answered, c->issued};
-		enum verdict verdict;
-
-		if (c->answered == c->issued) {
-			w->tally.unsolicited++;
-			lives_lose(w, c, CLASS_LONG, now);
-			return false;
-		}
-		size_t used = w->proto.ops->check(&w->proto, &c->checker, &asked, data, n, &verdict);
-		data += used;
-		n -= used;
-		if (verdict == VERDICT_MORE)
-			return true;
-		/* Bytes behind the last reply that is owed belong to nobody: the reply was too long. */
-		if (n > 0 && c->issued - c->answered == 1 && verdict < VERDICT_FATAL)
-			verdict = w->proto.ops->extra(&w->proto, &asked, data, n);
-		if (verdict >= VERDICT_FATAL) {
-			lives_lose(w, c, class_of_verdict(verdict), now);
-			return false;
-		}
-		if (!answered(w, c, verdict, now))
-			return false;
-	}
-	return true;
-}
-
-/* Requests that waited for a free connection need not wait for the end of the batch. */
-static void dispatch_queued(struct worker *w, uint64_t now)
-{
-	if (w->options->mode == MODE_OPEN && w->schedule.next_ns <= now)
-		dispatch(w);
-}
-
-void flow_received(struct worker *w, struct conn *c, const uint8_t *data, size_t n, uint64_t now)
-{
-	w->tally.received_bytes += n;
-	c->last_byte_ns = now;
-	if (check_replies(w, c, data, n, now)) {
-		flow_offer(w, c, now);
-		flow_flush(w, c, now);
-	}
-	dispatch_queued(w, now);
-}
-
-void flow_eof(struct worker *w, struct conn *c, uint64_t now)
-{
-	struct asked asked = {c->id, c->answered, c->issued};
-	enum verdict verdict = VERDICT_MORE;
-
-	if (c->answered < c->issued)
-		verdict = w->proto.ops->eof(&w->proto, &c->checker, &asked);
-	if (verdict == VERDICT_OK) {
-		complete(w, c, c->last_byte_ns);
-		lives_recycle(w, c, now);
-	} else {
-		lives_lose(w, c, verdict == VERDICT_MORE ? CLASS_EARLY_EOF : class_of_verdict(verdict), now);
-	}
-	dispatch_queued(w, now);
-}
-
-void flow_failed(struct worker *w, struct conn *c, int error, uint64_t now)
-{
-	lives_lose(w, c, class_of_io_errno(error), now);
+		flow_end_unissued(w, w->schedule.next_ns, CLASS_NEVER_SENT);
 }

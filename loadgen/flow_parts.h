@@ -1,28 +1,43 @@
-/* What the two halves of the flow ask of each other: requests (flow.c) and the lives of connections (lives.c).
- */
+/* What the parts of the flow ask of each other: when (flow.c), requests (requests.c), replies (replies.c) and
+ * the lives of connections (lives.c). */
 #ifndef LOADGEN_FLOW_PARTS_H
 #define LOADGEN_FLOW_PARTS_H
 
 #include "worker.h"
 
-/* --- requests, flow.c --- */
+/* --- when, flow.c --- */
 
 uint64_t flow_window_end(const struct worker *w);
 bool flow_in_window(const struct worker *w, uint64_t moment_ns);
-
-/* The oldest request in flight on c ends in `class`. */
-void flow_end_request(struct worker *w, struct conn *c, enum class class);
 
 /* c may have room for more requests. Closed loop: they are issued, or due after the think time. Open loop: the
  * room is offered to the schedule. Does not send what it issues, except that a connection that is down is
  * opened. */
 void flow_offer(struct worker *w, struct conn *c, uint64_t now);
 
-/* Request r begins to leave for the kernel. */
-void flow_mark_sent(struct worker *w, struct request *r, uint64_t now);
+/* Gives requests that are due to connections that have room. Returns when the next one is due. */
+uint64_t flow_dispatch(struct worker *w);
 
 /* Sends what is issued and not yet sent. */
 void flow_flush(struct worker *w, struct conn *c, uint64_t now);
+
+/* Paced sending: c sends on at its send_gate_ns. */
+void flow_send_later(struct worker *w, struct conn *c);
+
+/* --- requests, requests.c --- */
+
+/* A request that was due at intended_ns is c's next. */
+void flow_issue(struct worker *w, struct conn *c, uint64_t intended_ns);
+
+/* A request that was due and never given to a connection. */
+void flow_end_unissued(struct worker *w, uint64_t intended_ns, enum class class);
+
+/* Request r begins to leave for the kernel. */
+void flow_mark_sent(struct worker *w, struct request *r, uint64_t now);
+
+/* The oldest request in flight on c ends in `class`, or with its right reply whose last byte came at `now`. */
+void flow_end_request(struct worker *w, struct conn *c, enum class class);
+void flow_complete(struct worker *w, struct conn *c, uint64_t now);
 
 /* --- connections, lives.c --- */
 

@@ -76,9 +76,11 @@ static void check_identity(struct judgement *j, const struct tally *t)
 {
 	uint64_t ended = tally_ended(t);
 
-	add(j, "identity", (double)ended, (double)t->scheduled, ended == t->scheduled,
-		"%" PRIu64 " requests were scheduled and %" PRIu64 " have ended in a class", t->scheduled,
-		ended);
+	add(j, "identity", (double)ended, (double)t->scheduled, tally_is_whole(t),
+		"%" PRIu64 " requests were scheduled and %" PRIu64 " have ended in a class%s", t->scheduled,
+		ended,
+		t->kind_count && ended == t->scheduled ? "; the classes of requests do not add up to them"
+						       : "");
 }
 
 static void check_window(struct judgement *j, const struct options *o, const struct result *r)

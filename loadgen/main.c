@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "block.h"
 #include "expected.h"
 #include "find.h"
 #include "judge.h"
@@ -58,7 +59,7 @@ static int report(const struct options *o, const struct result *r, const struct 
 		report_text(json_on_stdout ? stderr : stdout, o, r, &verdict);
 	}
 	enum exit_status status = verdict.status;
-	if (o->hgrm_path && !report_hgrm(o->hgrm_path, o, r, why, sizeof(why))) {
+	if (o->hgrm_path && !report_hgrm(o->hgrm_path, r, why, sizeof(why))) {
 		fprintf(stderr, "loadgen: %s\n", why);
 		status = EXIT_FAILED;
 	}
@@ -133,14 +134,25 @@ static bool check_processes(const struct options *o, char *why, size_t size)
 	return true;
 }
 
-/* The right replies of all loads; 0, or the exit status that the run ends with. */
+/* The right replies of all classes of one load. */
+static int rehearse_load(struct expected *expected, const struct options *load, const struct target *target,
+	char *why, size_t size)
+{
+	int status = 0;
+
+	for (uint32_t i = 0; !status && i < options_class_count(load); i++)
+		status = expected_init(&expected[i], options_class(load, i), target, why, size);
+	return status;
+}
+
+/* Those of all loads; 0, or the exit status that the run ends with. */
 static int rehearse_all(
 	struct expected *expected, const struct options *o, const struct target *target, char *why, size_t size)
 {
-	int status = expected_init(&expected[0], o, target, why, size);
+	int status = rehearse_load(expected, o, target, why, size);
 
 	for (uint32_t i = 0; !status && i < o->population_count; i++)
-		status = expected_init(&expected[i + 1], o->populations[i], target, why, size);
+		status = rehearse_load(&expected[(i + 1) * MAX_CLASSES], o->populations[i], target, why, size);
 	return status;
 }
 
@@ -148,11 +160,13 @@ int main(int argc, char **argv)
 {
 	static struct options options; /* what it points to is freed at the end of a run, or with the process */
 	struct target target;
-	struct expected expected[1 + MAX_POPULATIONS] = {0};
+	static struct expected expected[(1 + MAX_POPULATIONS) * MAX_CLASSES];
 	char why[512];
 
 	if (argc > 1 && strcmp(argv[1], "merge") == 0)
 		return merge_main(argc - 2, argv + 2);
+	if (argc > 1 && strcmp(argv[1], "make-file") == 0)
+		return block_main(argc - 2, argv + 2);
 	prepare_signals();
 	enum parsed parsed = options_parse(&options, argc, argv, why, sizeof(why));
 	if (parsed == PARSED_DONE)
@@ -165,8 +179,8 @@ int main(int argc, char **argv)
 	int status = rehearse_all(expected, &options, &target, why, sizeof(why));
 	status = status ? give_up(&options, (enum exit_status)status, why)
 			: measure(&options, &target, expected);
-	for (uint32_t l = 0; l <= options.population_count; l++)
-		expected_free(&expected[l]);
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+		expected_free(&expected[i]);
 	options_free(&options);
 	return status;
 }

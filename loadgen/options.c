@@ -1,8 +1,6 @@
 #include "options.h"
 
-#include <assert.h>
 #include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,120 +9,6 @@
 #include "distribution.h"
 #include "options_parts.h"
 #include "parse.h"
-
-const char *const protocol_names[] = {"echo", "greet", "http", "raw", NULL};
-const char *const mode_names[] = {"closed", "open", NULL};
-const char *const arrival_names[] = {"constant", "poisson", NULL};
-const char *const wait_names[] = {"block", "spin", NULL};
-const char *const engine_names[] = {"epoll", "io_uring", NULL};
-static const char *const switch_names[] = {"off", "on", NULL};
-
-enum kind { TEXT, COUNT, BYTES, TIME, CHOICE, CPUS, PID, PAUSE, HEADER, OBJECTIVE, POPULATION, FLAG };
-
-struct row {
-	const char *name, *argument;
-	enum kind kind;
-	size_t offset;
-	uint64_t min, max; /* COUNT and BYTES; TIME in ns */
-	const char *const *choices;
-	const char *help;
-};
-
-#define AT(field) offsetof(struct options, field)
-#define DAY_NS    (86400 * NS_PER_S)
-#define HEADING(text)                                                                                          \
-	{                                                                                                      \
-		.help = text                                                                                   \
-	}
-
-/* The directory of all options: parsing, checking and --help read this and nothing else. */
-static const struct row rows[] = {
-	HEADING("The target"),
-	{"target", "HOST:PORT", TEXT, AT(target), 0, 0, NULL,
-		"the server: HOST:PORT, [IPV6]:PORT or unix:PATH (required)"},
-	{"protocol", "P", CHOICE, AT(protocol), 0, 0, protocol_names, "echo, greet, http or raw (required)"},
-	{"connections", "N", COUNT, AT(connections), 1, 1000000, NULL, "active connections (required)"},
-	{"idle", "N", COUNT, AT(idle), 0, 1000000, NULL, "connections that are opened and stay silent [0]"},
-	{"population", "'NAME: OPTIONS'", POPULATION, 0, 0, 0, NULL,
-		"more connections with a load and figures of their own, such as 'churn: --connections 5 "
-		"--per-connection 1' (repeatable)"},
-	{"per-connection", "N", COUNT, AT(per_connection), 1, 1000000000, NULL,
-		"close a connection after N requests; opening it is part of the first [no limit; greet: 1]"},
-	HEADING("The load"),
-	{"mode", "closed|open", CHOICE, AT(mode), 0, 0, mode_names,
-		"closed: a reply brings the next request; open: a schedule does [closed; open with --rate]"},
-	{"depth", "D", COUNT, AT(depth), 1, 65536, NULL, "requests in flight on a connection [1]"},
-	{"think", "TIME", TIME, AT(think_ns), 0, DAY_NS, NULL,
-		"closed: pause between reply and next request [0]"},
-	{"rate", "R[,R...]", TEXT, AT(rate_text), 0, 0, NULL,
-		"open: requests per second, all connections together: 10k, a ramp 10k:100k:10s, or steps "
-		"10k:5s,20k:5s"},
-	{"arrival", "constant|poisson", CHOICE, AT(arrival), 0, 0, arrival_names, "open: [constant]"},
-	{"find-rate", "Q=TIME", OBJECTIVE, 0, 0, 0, NULL,
-		"search the highest rate at which e.g. p99=2ms holds, from the intended time"},
-	{"shed", "TIME", TIME, AT(shed_ns), NS_PER_US, DAY_NS, NULL,
-		"open: drop requests that waited longer than this for a connection [never]"},
-	{"seed", "N", COUNT, AT(seed), 0, UINT64_MAX, NULL, "of payloads and arrivals [1]"},
-	HEADING("Requests and replies"),
-	{"size", "BYTES", BYTES, AT(size), 1, 1 << 26, NULL, "echo, greet: bytes of a request [64]"},
-	{"path", "/P", TEXT, AT(path), 0, 0, NULL, "http: what to GET [/]"},
-	{"header", "LINE", HEADER, 0, 0, 0, NULL, "http: one more header line (repeatable)"},
-	{"delay", "TIME", TIME, AT(delay_ns), NS_PER_MS, 60 * NS_PER_S, NULL,
-		"http: short for --path /delay/MS"},
-	{"work", "TIME", TIME, AT(work_ns), NS_PER_US, NS_PER_S, NULL, "http: short for --path /work/US"},
-	{"reply", "BYTES", BYTES, AT(reply), 1, 1 << 30, NULL,
-		"http: short for --path /bytes/N; raw: length of the reply, whatever its bytes"},
-	{"send", "TEXT|@FILE", TEXT, AT(send), 0, 0, NULL,
-		"raw: the request; \\r \\n \\t \\0 \\xHH are understood"},
-	{"expect", "TEXT|@FILE", TEXT, AT(expect), 0, 0, NULL,
-		"raw: the whole reply; http: its body [learned from one request before the load]"},
-	{"until", "TEXT|@FILE", TEXT, AT(until), 0, 0, NULL, "raw: the reply ends with these bytes"},
-	{"expect-status", "N", COUNT, AT(expect_status), 100, 599, NULL,
-		"http: [learned, any 2xx; 200 with --expect]"},
-	{"send-part", "BYTES", BYTES, AT(send_part), 1, 65536, NULL,
-		"write requests in parts of so many bytes [whole]"},
-	{"send-every", "TIME", TIME, AT(send_every_ns), 0, DAY_NS, NULL, "pause between these parts [0]"},
-	{"read-part", "BYTES", BYTES, AT(read_part), 1, 65536, NULL,
-		"slow reader: read at most so many bytes per --read-every on each connection (epoll) [all]"},
-	{"read-every", "TIME", TIME, AT(read_every_ns), NS_PER_US, DAY_NS, NULL, "pause between these reads"},
-	HEADING("Time"),
-	{"warmup", "TIME", TIME, AT(warmup_ns), 0, DAY_NS, NULL, "load before the measured window [1s]"},
-	{"duration", "TIME", TIME, AT(duration_ns), NS_PER_MS, DAY_NS, NULL,
-		"the measured window [5s, or the length of --rate]"},
-	{"drain", "TIME", TIME, AT(drain_ns), 0, DAY_NS, NULL,
-		"wait at most this long for the last replies [1s more than --delay]"},
-	{"timeout", "TIME", TIME, AT(timeout_ns), NS_PER_MS, DAY_NS, NULL,
-		"a request fails after this long [5s]"},
-	{"connect-timeout", "TIME", TIME, AT(connect_timeout_ns), NS_PER_MS, DAY_NS, NULL,
-		"a connect fails after this long [3s]"},
-	{"probe", "TIME", TIME, AT(probe_ns), 0, 60 * NS_PER_S, NULL,
-		"watch how much this host stutters for this long before the load [50ms]"},
-	HEADING("The instrument"),
-	{"engine", "epoll|io_uring", CHOICE, AT(engine), 0, 0, engine_names, "[epoll]"},
-	{"wait", "spin|block", CHOICE, AT(wait), 0, 0, wait_names,
-		"spin: never sleep, so that the server does not pay for waking this side [block]"},
-	{"threads", "N", COUNT, AT(threads), 1, 1024, NULL, "[1]"},
-	{"cpus", "LIST", CPUS, AT(cpus_text), 0, 0, NULL,
-		"pin thread i to the i-th CPU of this list [not pinned]"},
-	{"nodelay", "on|off", CHOICE, AT(no_delay), 0, 0, switch_names, "TCP_NODELAY on this side [on]"},
-	{"rcvbuf", "BYTES", BYTES, AT(receive_buffer), 1, 1 << 30, NULL,
-		"receive buffer of each socket [the kernel's]"},
-	{"sources", "N", COUNT, AT(sources), 1, 254, NULL,
-		"rotate over N local addresses 127.0.1.x [1; 16 where connections are opened per request]"},
-	{"watch", "PID", PID, 0, 0, 0, NULL, "report this process's CPU time in the window (repeatable)"},
-	{"pause", "PID@AT+FOR", PAUSE, 0, 0, 0, NULL,
-		"stop this process AT (such as 5s) into the window FOR (such as 1s), then resume it "
-		"(repeatable)"},
-	HEADING("Results"),
-	{"json", "FILE|-", TEXT, AT(json_path), 0, 0, NULL,
-		"the whole result; -: stdout, and the summary goes to stderr"},
-	{"hgrm", "FILE", TEXT, AT(hgrm_path), 0, 0, NULL, "percentiles as HdrHistogram's plotter reads them"},
-	{"timeline", "FILE", TEXT, AT(timeline_path), 0, 0, NULL,
-		"one JSON line per second, written as it runs"},
-	{"quiet", NULL, FLAG, AT(quiet), 0, 0, NULL, "no summary and no progress"},
-};
-enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
-_Static_assert((int)ROWS <= (int)MAX_OPTIONS, "raise MAX_OPTIONS");
 
 bool options_wrong(char *why, size_t size, const char *format, ...)
 {
@@ -266,6 +150,11 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 				why, size, "--population: at most %d are possible", MAX_POPULATIONS);
 		o->population_texts[o->population_count++] = text;
 		return true;
+	case CLASS:
+		if (o->class_count == MAX_CLASSES)
+			return options_wrong(why, size, "--class: at most %d are possible", MAX_CLASSES);
+		o->class_texts[o->class_count++] = text;
+		return true;
 	case OBJECTIVE:
 		return set_objective(o, text, why, size);
 	case HEADER:
@@ -277,27 +166,12 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 	return false;
 }
 
-static const struct row *find(const char *name, size_t length)
-{
-	for (size_t i = 0; i < ROWS; i++) {
-		if (rows[i].name && strlen(rows[i].name) == length && memcmp(rows[i].name, name, length) == 0)
-			return &rows[i];
-	}
-	return NULL;
-}
-
-bool options_given(const struct options *o, const char *name)
-{
-	const struct row *row = find(name, strlen(name));
-
-	assert(row);
-	return o->given[row - rows];
-}
-
 static void print_help(void)
 {
 	puts("loadgen: drives a server, checks every reply, and measures.\n\n"
-	     "usage: loadgen --target HOST:PORT --protocol P --connections N [options]\n\n"
+	     "usage: loadgen --target HOST:PORT --protocol P --connections N [options]\n"
+	     "       loadgen merge --help\n"
+	     "       loadgen make-file --help\n\n"
 	     "  loadgen --target 127.0.0.1:8080 --protocol http --connections 50\n"
 	     "      as fast as 50 connections go, for 5 seconds\n"
 	     "  loadgen --target 127.0.0.1:8080 --protocol http --connections 50 --rate 20k --arrival poisson\n"
@@ -305,34 +179,20 @@ static void print_help(void)
 	     "  loadgen --target 127.0.0.1:6379 --protocol raw --connections 50 --send 'PING\\r\\n' --expect "
 	     "'+PONG\\r\\n'\n"
 	     "      any protocol with fixed requests and replies");
-	for (size_t i = 0; i < ROWS; i++) {
+	for (size_t i = 0; i < options_row_count; i++) {
 		char left[64];
-		if (!rows[i].name) {
-			printf("\n%s\n", rows[i].help);
+		if (!options_rows[i].name) {
+			printf("\n%s\n", options_rows[i].help);
 			continue;
 		}
-		snprintf(left, sizeof(left), "--%s %s", rows[i].name, rows[i].argument ? rows[i].argument : "");
-		printf("  %-28s %s\n", left, rows[i].help);
+		snprintf(left, sizeof(left), "--%s %s", options_rows[i].name,
+			options_rows[i].argument ? options_rows[i].argument : "");
+		printf("  %-28s %s\n", left, options_rows[i].help);
 	}
 	puts("\nTIME is 500ns, 100us, 1.5ms, 2s or 1m; a bare number is seconds. Rates and counts may end in k "
 	     "or M.\n"
 	     "Exit status: 0 good, 1 requests or connections failed, 2 usage, 3 the run is not valid (the "
 	     "reasons say why).");
-}
-
-static void set_defaults(struct options *o)
-{
-	memset(o, 0, sizeof(*o));
-	o->protocol = UINT32_MAX;
-	o->depth = o->threads = o->seed = 1;
-	o->no_delay = 1;
-	o->size = 64;
-	o->path = "/";
-	o->warmup_ns = o->drain_ns = NS_PER_S;
-	o->duration_ns = o->timeout_ns = 5 * NS_PER_S;
-	o->connect_timeout_ns = 3 * NS_PER_S;
-	o->probe_ns = 50 * NS_PER_MS;
-	sched_getaffinity(0, sizeof(o->cpus), &o->cpus);
 }
 
 /* Finds --json first, so that even a wrong command line is answered in JSON where that was asked for. */
@@ -352,7 +212,7 @@ bool options_read(struct options *o, int count, char **words, char *why, size_t 
 		const char *word = words[i], *equals = strchr(word, '=');
 		const struct row *row = NULL;
 		if (strncmp(word, "--", 2) == 0)
-			row = find(word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
+			row = options_find(word + 2, equals ? (size_t)(equals - word - 2) : strlen(word + 2));
 		if (!row)
 			return options_wrong(
 				why, size, "%s: no such option; `loadgen --help` lists them", word);
@@ -365,24 +225,9 @@ bool options_read(struct options *o, int count, char **words, char *why, size_t 
 				why, size, "--%s: its value is missing (%s)", row->name, row->argument);
 		if (!set(row, o, value, why, size))
 			return false;
-		o->given[row - rows] = true;
+		o->given[row - options_rows] = true;
 	}
 	return true;
-}
-
-void options_reset(struct options *o, const char *name)
-{
-	static struct options defaults;
-	const struct row *row = find(name, strlen(name));
-
-	assert(row);
-	set_defaults(&defaults);
-	o->given[row - rows] = false;
-	if (row->kind == OBJECTIVE)
-		o->find_ppm = 0;
-	else if (row->kind != HEADER)
-		memcpy((char *)o + row->offset, (char *)&defaults + row->offset,
-			row->kind == CHOICE ? sizeof(uint32_t) : sizeof(uint64_t));
 }
 
 /* --help and --version are answered wherever they stand. True: one of them was asked for. */
@@ -401,14 +246,24 @@ static bool answer_questions(int argc, char **argv)
 	return false;
 }
 
+uint32_t options_class_count(const struct options *load)
+{
+	return load->class_count > 0 ? load->class_count : 1;
+}
+
+const struct options *options_class(const struct options *load, uint32_t i)
+{
+	return load->class_count > 0 ? load->classes[i] : load;
+}
+
 enum parsed options_parse(struct options *o, int argc, char **argv, char *why, size_t size)
 {
-	set_defaults(o);
+	options_defaults(o);
 	find_json(o, argc, argv);
 	if (answer_questions(argc, argv))
 		return PARSED_DONE;
 	bool fine = options_read(o, argc - 1, argv + 1, why, size) && options_check(o, why, size) &&
-		    options_populations(o, why, size);
+		    options_nested(o, why, size);
 	return fine ? PARSED_RUN : PARSED_WRONG;
 }
 
@@ -432,16 +287,24 @@ static json_t *value_json(const struct row *row, const struct options *o)
 	}
 }
 
+static bool is_reported(const struct row *row, const struct options *o)
+{
+	if (!row->name)
+		return false;
+	return o->is_class ? options_of_class(row->name) : strcmp(row->name, "weight") != 0;
+}
+
 json_t *options_json(const struct options *o)
 {
 	json_t *object = json_object();
 
-	for (size_t i = 0; i < ROWS; i++) {
-		json_t *value = rows[i].name ? value_json(&rows[i], o) : NULL;
+	for (size_t i = 0; i < options_row_count; i++) {
+		json_t *value = is_reported(&options_rows[i], o) ? value_json(&options_rows[i], o) : NULL;
 		char name[64];
 		if (!value)
 			continue;
-		snprintf(name, sizeof(name), "%s%s", rows[i].name, rows[i].kind == TIME ? "_ns" : "");
+		snprintf(name, sizeof(name), "%s%s", options_rows[i].name,
+			options_rows[i].kind == TIME ? "_ns" : "");
 		for (char *at = name; *at; at++)
 			*at = *at == '-' ? '_' : *at;
 		json_object_set_new(object, name, value);

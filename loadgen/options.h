@@ -14,9 +14,26 @@ enum mode { MODE_CLOSED, MODE_OPEN };
 enum arrival { ARRIVAL_CONSTANT, ARRIVAL_POISSON };
 enum wait { WAIT_BLOCK, WAIT_SPIN };
 enum engine_name { ENGINE_EPOLL, ENGINE_IO_URING };
-enum protocol_name { PROTOCOL_ECHO, PROTOCOL_GREET, PROTOCOL_HTTP, PROTOCOL_RAW };
+enum protocol_name { PROTOCOL_ECHO, PROTOCOL_GREET, PROTOCOL_HTTP, PROTOCOL_FRAME, PROTOCOL_RAW };
 
-enum { MAX_WATCHED = 16, MAX_HEADERS = 16, MAX_OPTIONS = 64, MAX_PAUSES = 16, MAX_POPULATIONS = 8 };
+enum {
+	MAX_WATCHED = 16,
+	MAX_HEADERS = 16,
+	MAX_OPTIONS = 72,
+	MAX_PAUSES = 16,
+	MAX_POPULATIONS = 8,
+	MAX_CLASSES = 8,
+	MAX_NAME = 40, /* of a population or a class */
+	MAX_CONNECTIONS = 1000000,
+	MAX_FRAME_REPLY = 1 << 24, /* bytes */
+};
+
+/* One range of numbers in a path, as in /file/{0..9999}: of each request's path, one of them is drawn. */
+struct numbers {
+	bool any;
+	uint32_t first, last;
+	uint32_t at, end; /* the braces: where in the path they begin, and end */
+};
 
 /* Stop process `pid` for length_ns, at_ns after the window begins. */
 struct pause {
@@ -24,7 +41,8 @@ struct pause {
 };
 
 struct options {
-	const char *name; /* of a population; NULL: the main load */
+	const char *name; /* of a population or a class; NULL: the main load */
+	bool is_class;
 	const char *target;
 	uint32_t protocol, mode, arrival, wait, engine; /* the enums above */
 	uint64_t connections, idle, depth, threads;
@@ -40,7 +58,8 @@ struct options {
 	uint32_t find_ppm; /* --find-rate: this quantile, in millionths; 0: no search */
 	uint64_t find_ns;  /* ... is to stay within this */
 	const char *path, *expect, *send, *until;
-	char short_path[64]; /* what path points to where --delay, --work or --reply chose it */
+	struct numbers numbers; /* in path */
+	char short_path[64];    /* what path points to where --delay, --work or --reply chose it */
 	const char *headers[MAX_HEADERS];
 	uint32_t header_count;
 	uint64_t expect_status;
@@ -56,10 +75,11 @@ struct options {
 	uint32_t watch_count;
 	struct pause pauses[MAX_PAUSES];
 	uint32_t pause_count;
-	const char *population_texts[MAX_POPULATIONS];
-	struct options *populations[MAX_POPULATIONS];
-	char *words; /* of a population: what its texts point into */
-	uint32_t population_count;
+	uint32_t population_count, class_count; /* the options of each, made from the texts */
+	const char *population_texts[MAX_POPULATIONS], *class_texts[MAX_CLASSES];
+	struct options *populations[MAX_POPULATIONS], *classes[MAX_CLASSES];
+	uint64_t weight;         /* of a class */
+	char *words;             /* of a population or a class: what its texts point into */
 	bool given[MAX_OPTIONS]; /* by place in the table of options.c; ask options_given() */
 };
 
@@ -74,12 +94,17 @@ enum parsed { PARSED_RUN, PARSED_DONE, PARSED_WRONG };
  * then. */
 enum parsed options_parse(struct options *options, int argc, char **argv, char *why, size_t why_size);
 
-/* Frees the populations. */
+/* Frees the populations and the classes. */
 void options_free(struct options *options);
+
+/* The classes of a load's requests. Where none are given there is one, of the load's own options. */
+uint32_t options_class_count(const struct options *load);
+const struct options *options_class(const struct options *load, uint32_t i);
 
 bool options_given(const struct options *options, const char *name);
 
-/* All options with a value, by name (dashes become underscores, times end in _ns). A new reference. */
+/* All options with a value, by name (dashes become underscores, times end in _ns); of a class, those it can
+ * choose. A new reference. */
 json_t *options_json(const struct options *options);
 
 /* Contradictions and omissions; fills in what follows from other options. False: `why` in one line. */

@@ -1,4 +1,5 @@
 /* What cannot be, said before the run, with what would be right. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,11 @@
 enum {
 	OWN_FDS = 32, /* for the program itself, and for each thread's engine */
 	CHURN_SOURCES = 16,
-	MAX_GREETING = 1025,       /* a name of 1024 bytes, and its newline */
+	MAX_GREETING = 1025,             /* a name of 1024 bytes, and its newline */
+	MAX_FRAME_SIZE = 65535,          /* bytes, 16 bits */
+	MAX_FRAME_WORK = 65535,          /* microseconds, 16 bits */
+	MAX_FRAME_DELAY = (1 << 24) - 1, /* microseconds, 24 bits */
+	DEFAULT_FRAME_REPLY = 64,
 	USABLE_PORTS_PERCENT = 80, /* close to all of them, connect() searches long */
 };
 
@@ -22,7 +27,7 @@ static bool check_required(const struct options *o, char *why, size_t size)
 			why, size, "--target is missing: give the server's address, such as 127.0.0.1:8080");
 	if (o->protocol == UINT32_MAX)
 		return options_wrong(why, size,
-			"--protocol is missing: say what the server speaks: echo, greet, http or raw");
+			"--protocol is missing: say what the server speaks: echo, greet, http, frame or raw");
 	if (o->connections == 0)
 		return options_wrong(why, size, "--connections is missing: say how many, such as 50");
 	if (o->threads > o->connections)
@@ -102,23 +107,39 @@ static bool check_pace(const struct options *o, char *why, size_t size)
 	return true;
 }
 
-/* Options that belong to other protocols. */
-static bool check_protocol(const struct options *o, char *why, size_t size)
+/* Options that belong to other protocols, or to classes. */
+static bool check_owner(const struct options *o, char *why, size_t size)
 {
+	enum {
+		ECHO = 1 << PROTOCOL_ECHO,
+		GREET = 1 << PROTOCOL_GREET,
+		HTTP = 1 << PROTOCOL_HTTP,
+		FRAME = 1 << PROTOCOL_FRAME,
+		RAW = 1 << PROTOCOL_RAW,
+	};
 	static const struct {
 		const char *option;
 		uint32_t protocols; /* bits */
-	} owners[] = {{"size", 1 << PROTOCOL_ECHO | 1 << PROTOCOL_GREET}, {"path", 1 << PROTOCOL_HTTP},
-		{"header", 1 << PROTOCOL_HTTP}, {"delay", 1 << PROTOCOL_HTTP}, {"work", 1 << PROTOCOL_HTTP},
-		{"reply", 1 << PROTOCOL_HTTP | 1 << PROTOCOL_RAW}, {"send", 1 << PROTOCOL_RAW},
-		{"expect", 1 << PROTOCOL_HTTP | 1 << PROTOCOL_RAW}, {"until", 1 << PROTOCOL_RAW},
-		{"expect-status", 1 << PROTOCOL_HTTP}};
+	} owners[] = {{"size", ECHO | GREET | FRAME}, {"path", HTTP}, {"header", HTTP}, {"delay", HTTP | FRAME},
+		{"work", HTTP | FRAME}, {"reply", HTTP | FRAME | RAW}, {"send", RAW}, {"expect", HTTP | RAW},
+		{"until", RAW}, {"expect-status", HTTP}, {"class", HTTP | FRAME | RAW}};
 
 	for (size_t i = 0; i < sizeof(owners) / sizeof(owners[0]); i++) {
 		if (options_given(o, owners[i].option) && !(owners[i].protocols & 1u << o->protocol))
 			return options_wrong(why, size, "--%s has no meaning with --protocol %s",
 				owners[i].option, protocol_names[o->protocol]);
 	}
+	if (options_given(o, "weight") && !o->is_class)
+		return options_wrong(why, size,
+			"--weight belongs into a --class, such as --class 'small: --weight 9 --reply 64'");
+	return true;
+}
+
+static bool check_protocol(const struct options *o, char *why, size_t size)
+{
+	if ((o->protocol == PROTOCOL_ECHO || o->protocol == PROTOCOL_GREET) && o->size == 0)
+		return options_wrong(why, size, "--size 0: a request of %s has at least one byte",
+			protocol_names[o->protocol]);
 	if (o->protocol == PROTOCOL_GREET && o->size > MAX_GREETING)
 		return options_wrong(why, size,
 			"--size: a name of greet has at most 1024 bytes, so --size %d is the most",
@@ -148,8 +169,28 @@ static bool check_raw(const struct options *o, char *why, size_t size)
 	return true;
 }
 
+/* The limits of the fields of a frame's head. */
+static bool check_frame(struct options *o, char *why, size_t size)
+{
+	if (!o->is_class && !options_given(o, "reply"))
+		o->reply = DEFAULT_FRAME_REPLY;
+	if (o->size > MAX_FRAME_SIZE)
+		return options_wrong(
+			why, size, "--size: a frame's payload has at most --size %d", MAX_FRAME_SIZE);
+	if (o->reply > MAX_FRAME_REPLY)
+		return options_wrong(
+			why, size, "--reply: the reply to a frame has at most --reply %d", MAX_FRAME_REPLY);
+	if (o->work_ns % NS_PER_US || o->work_ns / NS_PER_US > MAX_FRAME_WORK)
+		return options_wrong(why, size,
+			"--work: a frame asks for whole microseconds, at most --work %dus", MAX_FRAME_WORK);
+	if (o->delay_ns % NS_PER_US || o->delay_ns / NS_PER_US > MAX_FRAME_DELAY)
+		return options_wrong(why, size,
+			"--delay: a frame asks for whole microseconds, at most --delay %dus", MAX_FRAME_DELAY);
+	return true;
+}
+
 /* --delay, --work and --reply are short for the paths of our own servers. */
-static bool check_http(struct options *o, char *why, size_t size)
+static bool choose_path(struct options *o, char *why, size_t size)
 {
 	char *path = o->short_path;
 	int ways = options_given(o, "path") + options_given(o, "delay") + options_given(o, "work") +
@@ -161,34 +202,67 @@ static bool check_http(struct options *o, char *why, size_t size)
 	if (o->delay_ns % NS_PER_MS || o->work_ns % NS_PER_US)
 		return options_wrong(why, size,
 			"--delay is in whole milliseconds, --work in whole microseconds (/delay/MS, /work/US)");
-	if (o->delay_ns)
+	if (options_given(o, "delay"))
 		snprintf(path, sizeof(o->short_path), "/delay/%" PRIu64, o->delay_ns / NS_PER_MS);
-	else if (o->work_ns)
+	else if (options_given(o, "work"))
 		snprintf(path, sizeof(o->short_path), "/work/%" PRIu64, o->work_ns / NS_PER_US);
 	else if (options_given(o, "reply"))
 		snprintf(path, sizeof(o->short_path), "/bytes/%" PRIu64, o->reply);
-	if (path[0])
+	if (ways == 1 && !options_given(o, "path"))
 		o->path = path;
-	if (o->path[0] != '/' || strlen(o->path) > 4096 || strpbrk(o->path, " \t\r\n"))
-		return options_wrong(
-			why, size, "--path %s: expected a path such as /index.html, without blanks", o->path);
 	return true;
+}
+
+/* {FIRST..LAST} in the path. */
+static bool find_numbers(struct options *o, char *why, size_t size)
+{
+	const char *open = strchr(o->path, '{');
+	unsigned long long first, last;
+	int length = 0;
+
+	o->numbers = (struct numbers){0};
+	if (!open && !strchr(o->path, '}'))
+		return true;
+	bool fine = open && isdigit((unsigned char)open[1]) &&
+		    sscanf(open, "{%10llu..%10llu}%n", &first, &last, &length) == 2 && length > 0 &&
+		    first <= last && last <= UINT32_MAX && !strpbrk(open + length, "{}");
+	if (!fine)
+		return options_wrong(why, size,
+			"--path %.200s: braces hold one range of whole numbers below 2^32, such as "
+			"/file/{0..9999}",
+			o->path);
+	o->numbers = (struct numbers){.any = true,
+		.first = (uint32_t)first,
+		.last = (uint32_t)last,
+		.at = (uint32_t)(open - o->path),
+		.end = (uint32_t)(open - o->path + length)};
+	return true;
+}
+
+static bool check_http(struct options *o, char *why, size_t size)
+{
+	if (!choose_path(o, why, size))
+		return false;
+	if (o->path[0] != '/' || strlen(o->path) > 4096 || strpbrk(o->path, " \t\r\n"))
+		return options_wrong(why, size,
+			"--path %.200s: expected a path such as /index.html, without blanks", o->path);
+	return find_numbers(o, why, size);
 }
 
 bool options_check(struct options *o, char *why, size_t size)
 {
 	if (!check_required(o, why, size) || !check_mode(o, why, size) || !check_rate(o, why, size) ||
-		!check_protocol(o, why, size))
+		!check_owner(o, why, size) || !check_protocol(o, why, size))
 		return false;
 	if (!check_pace(o, why, size))
 		return false;
-	if (o->protocol == PROTOCOL_RAW && !check_raw(o, why, size))
+	if (o->protocol == PROTOCOL_FRAME && !check_frame(o, why, size))
+		return false;
+	if (o->protocol == PROTOCOL_RAW && (o->is_class || o->class_count == 0) && !check_raw(o, why, size))
 		return false;
 	if (o->protocol == PROTOCOL_HTTP && !check_http(o, why, size))
 		return false;
 	o->reply_given = options_given(o, "reply");
-	if (!options_given(o, "drain"))
-		o->drain_ns += o->delay_ns;
 	if (o->delay_ns >= o->timeout_ns)
 		return options_wrong(why, size,
 			"--delay is not shorter than --timeout (%.3f s): every request would fail; raise "

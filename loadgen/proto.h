@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 #include "checker.h"
+#include "choice.h"
+#include "options.h"
 #include "payload.h"
 
-struct options;
 struct expected;
 
 /* What became of one reply. Everything between OK and FATAL had the right length: its connection is still in
@@ -31,11 +32,12 @@ enum verdict {
 	VERDICT_MALFORMED, /* no reply of this protocol at all; counted as a mismatch */
 };
 
-/* The request whose reply is looked at. */
+/* A request: its bytes, and those of its reply, are a pure function of this. */
 struct asked {
 	uint32_t conn;
 	uint64_t seq;
-	uint64_t issued; /* requests [seq, issued) of this connection are in flight */
+	uint64_t issued; /* its reply is looked at: requests [seq, issued) of this connection are in flight */
+	struct choice choice;
 };
 
 struct proto;
@@ -44,15 +46,17 @@ struct proto_ops {
 	const char *name;
 	bool until_eof; /* one request per connection; the reply is complete when the server has closed */
 
-	/* Prepares p from the options; NULL, or a complaint. */
-	const char *(*init)(struct proto *p, const struct options *options, const struct expected *expected);
-	void (*fini)(struct proto *p);
+	/* Prepares p, whose kinds know their options and replies: request_len of each, reply_hint, and what is
+	 * its own. False: no memory. */
+	bool (*init)(struct proto *p);
+	void (*fini)(struct proto *p); /* may be NULL */
 
 	/* A new connection begins. */
 	void (*start)(const struct proto *p, struct checker *c);
 
-	/* Writes bytes [off, off + n) of a request, n <= request_len - off. Unused where `constant` is set. */
-	void (*fill)(const struct proto *p, uint32_t conn, uint64_t seq, size_t off, uint8_t *out, size_t n);
+	/* Writes bytes [off, off + n) of a request, n > 0, within its length. Unused where `constant` is set.
+	 */
+	void (*fill)(const struct proto *p, const struct asked *asked, size_t off, uint8_t *out, size_t n);
 
 	/* Looks at n > 0 bytes of the stream. Returns how many belonged to the reply of `asked`; when it is not
 	 * complete, all of them and VERDICT_MORE. */
@@ -68,18 +72,42 @@ struct proto_ops {
 	enum verdict (*extra)(const struct proto *p, const struct asked *asked, const uint8_t *data, size_t n);
 };
 
+/* One class of requests (--class); where none are given there is one, the load's own. */
+struct kind {
+	const struct options *options;
+	const struct expected *expected;
+	size_t request_len; /* bytes of one request; where a path has numbers, without their digits */
+	uint64_t delay_ns;  /* the server was asked to wait so long: a reply before that is wrong */
+};
+
 struct proto {
 	const struct proto_ops *ops;
-	size_t request_len;      /* bytes of one request, the same for all */
+	struct kind kinds[MAX_CLASSES];
+	uint32_t kind_count;
+	bool numbered;           /* some path has numbers */
 	const uint8_t *constant; /* where all requests are the same bytes: `constant_count` of them, one after
 				    another */
 	size_t constant_count;
 	bool closing;      /* set by check(): the reply just completed said that the server closes after it */
-	size_t reply_hint; /* about how long a reply is */
+	size_t reply_hint; /* about how long the longest reply is */
 	const struct payload *payload;
 	void *state; /* the protocol's own */
 };
 
-extern const struct proto_ops proto_echo, proto_greet, proto_http, proto_raw;
+extern const struct proto_ops proto_echo, proto_greet, proto_http, proto_frame, proto_raw;
+
+/* Prepares *p for one load; `expected`: one for each of its classes. proto_fini() also after a failure. False:
+ * no memory. */
+bool proto_init(struct proto *p, const struct options *load, const struct payload *payload,
+	const struct expected *expected);
+void proto_fini(struct proto *p);
+
+/* For init(): makes `constant` of the request of the only class. The bytes are freed by free(). False: no
+ * memory. */
+bool proto_repeat(struct proto *p, uint8_t **bytes);
+
+/* Bytes of the request of this choice, and of the longest one. */
+size_t proto_request_len(const struct proto *p, struct choice choice);
+size_t proto_longest(const struct proto *p);
 
 #endif

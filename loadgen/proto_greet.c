@@ -6,22 +6,19 @@
 #include "options.h"
 #include "proto.h"
 
-enum { HELLO = 6, MAX_NAME = 1024 };
+enum { HELLO = 6, NAME_MAX_BYTES = 1024 }; /* longer ones are refused with the options */
 
 static const char hello[HELLO + 1] = "Hello ";
 
-static const char *greet_init(struct proto *p, const struct options *options, const struct expected *expected)
+static bool greet_init(struct proto *p)
 {
-	(void)expected;
-	if (options->size > MAX_NAME + 1)
-		return "a name has at most 1024 bytes: --size 1025 is the most that greet can send";
-	p->request_len = options->size;
-	return NULL;
+	p->kinds[0].request_len = p->kinds[0].options->size;
+	return true;
 }
 
-static void greet_fini(struct proto *p)
+static size_t size_of(const struct proto *p)
 {
-	(void)p;
+	return p->kinds[0].request_len;
 }
 
 static void greet_start(const struct proto *p, struct checker *c)
@@ -41,12 +38,12 @@ static void write_name(const struct proto *p, uint32_t conn, uint64_t seq, char 
 	memcpy(name, text, size < GREET_HEAD ? size : GREET_HEAD);
 }
 
-static void greet_fill(const struct proto *p, uint32_t conn, uint64_t seq, size_t off, uint8_t *out, size_t n)
+static void greet_fill(const struct proto *p, const struct asked *asked, size_t off, uint8_t *out, size_t n)
 {
-	char request[MAX_NAME + 1];
+	char request[NAME_MAX_BYTES + 1];
 
-	write_name(p, conn, seq, request, p->request_len - 1);
-	request[p->request_len - 1] = '\n';
+	write_name(p, asked->conn, asked->seq, request, size_of(p) - 1);
+	request[size_of(p) - 1] = '\n';
 	memcpy(out, request + off, n);
 }
 
@@ -54,11 +51,11 @@ static size_t greet_check(struct proto *p, struct checker *checker, const struct
 	const uint8_t *data, size_t n, enum verdict *verdict)
 {
 	struct checker_greet *c = &checker->greet;
-	char reply[HELLO + MAX_NAME + 1];
-	size_t length = HELLO + p->request_len;
+	char reply[HELLO + NAME_MAX_BYTES + 1];
+	size_t length = HELLO + size_of(p);
 
 	memcpy(reply, hello, HELLO);
-	write_name(p, asked->conn, asked->seq, reply + HELLO, p->request_len - 1);
+	write_name(p, asked->conn, asked->seq, reply + HELLO, size_of(p) - 1);
 	reply[length - 1] = '\n';
 	size_t known = c->off < length ? length - (size_t)c->off : 0;
 	if (known > n)
@@ -79,7 +76,7 @@ static bool is_foreign(const struct proto *p, const struct checker_greet *c, con
 	struct payload_head head;
 	unsigned long long seq;
 
-	if (p->request_len <= GREET_HEAD || memcmp(c->head, hello, HELLO) != 0)
+	if (size_of(p) <= GREET_HEAD || memcmp(c->head, hello, HELLO) != 0)
 		return false;
 	memcpy(text, c->head + HELLO, GREET_HEAD);
 	if (sscanf(text, "%8x%8x%16llx", &head.check, &head.conn, &seq) != 3)
@@ -90,7 +87,7 @@ static bool is_foreign(const struct proto *p, const struct checker_greet *c, con
 static enum verdict greet_eof(struct proto *p, struct checker *checker, const struct asked *asked)
 {
 	const struct checker_greet *c = &checker->greet;
-	size_t length = HELLO + p->request_len;
+	size_t length = HELLO + size_of(p);
 
 	if (c->off == 0)
 		return VERDICT_MORE;
@@ -114,7 +111,6 @@ const struct proto_ops proto_greet = {
 	.name = "greet",
 	.until_eof = true,
 	.init = greet_init,
-	.fini = greet_fini,
 	.start = greet_start,
 	.fill = greet_fill,
 	.check = greet_check,

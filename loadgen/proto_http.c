@@ -1,48 +1,47 @@
 /* http: GET over keep-alive connections. The expected reply is known before the load: learned from one
  * rehearsal, or given by --expect. A reply that arrives in one piece and equals the last good one byte for byte
  * costs one memcmp; any other (cut in two, or a new Date header) is read properly, and then becomes the one to
- * compare with. */
+ * compare with. Where a path has numbers, every reply is read properly: each number has a body of its own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "block.h"
 #include "expected.h"
 #include "http_reply.h"
 #include "options.h"
 #include "proto.h"
 
-enum { REQUESTS_BYTES = 65536, MAX_KNOWN = 65536 };
+enum { MAX_KNOWN = 65536, MAX_NUMBER_TEXT = 16 };
+
+/* The last good reply of one class, whole. */
+struct known {
+	uint8_t *bytes; /* room for MAX_KNOWN; NULL where replies differ */
+	size_t length;
+	bool closing;
+};
 
 /* Of one thread. */
 struct http {
-	const struct expected *expected;
-	uint8_t *requests;
-	uint8_t *known; /* the last good reply, whole; MAX_KNOWN bytes */
-	size_t known_len;
-	bool known_closing;
+	uint8_t *requests; /* proto.constant, where that is set */
+	struct known known[MAX_CLASSES];
 };
 
-static const char *http_init(struct proto *p, const struct options *options, const struct expected *expected)
+static bool http_init(struct proto *p)
 {
 	struct http *h = calloc(1, sizeof(*h));
 
-	if (!h)
-		return "out of memory";
 	p->state = h;
-	h->expected = expected;
-	h->requests = malloc(REQUESTS_BYTES);
-	h->known = malloc(MAX_KNOWN);
-	if (!h->requests || !h->known)
-		return "out of memory";
-	p->request_len = expected->request_len;
-	p->constant_count = REQUESTS_BYTES / p->request_len;
-	if (p->constant_count > options->depth)
-		p->constant_count = (size_t)options->depth;
-	for (size_t i = 0; i < p->constant_count; i++)
-		memcpy(h->requests + i * p->request_len, expected->request, p->request_len);
-	p->constant = h->requests;
-	p->reply_hint = expected->body_len + 256;
-	return NULL;
+	if (!h)
+		return false;
+	for (uint32_t i = 0; i < p->kind_count; i++) {
+		const struct expected *e = p->kinds[i].expected;
+		p->kinds[i].request_len = e->request_len;
+		p->reply_hint = e->body_len + 256 > p->reply_hint ? e->body_len + 256 : p->reply_hint;
+		if (!p->kinds[i].options->numbers.any && !(h->known[i].bytes = malloc(MAX_KNOWN)))
+			return false;
+	}
+	return p->kind_count > 1 || p->numbered || proto_repeat(p, &h->requests);
 }
 
 static void http_fini(struct proto *p)
@@ -51,9 +50,36 @@ static void http_fini(struct proto *p)
 
 	if (!h)
 		return;
+	for (uint32_t i = 0; i < p->kind_count; i++)
+		free(h->known[i].bytes);
 	free(h->requests);
-	free(h->known);
 	free(h);
+}
+
+/* Copies what of the piece [at, at + length) of a request lies in [off, off + n) of it. */
+static void copy_piece(const void *piece, size_t at, size_t length, size_t off, uint8_t *out, size_t n)
+{
+	size_t from = at > off ? at : off, to = at + length < off + n ? at + length : off + n;
+
+	if (from < to)
+		memcpy(out + (from - off), (const uint8_t *)piece + (from - at), to - from);
+}
+
+static void http_fill(const struct proto *p, const struct asked *asked, size_t off, uint8_t *out, size_t n)
+{
+	const struct kind *k = &p->kinds[asked->choice.kind];
+	const struct expected *e = k->expected;
+	char number[MAX_NUMBER_TEXT];
+
+	if (!k->options->numbers.any) {
+		memcpy(out, e->request + off, n);
+		return;
+	}
+	size_t digits = (size_t)snprintf(number, sizeof(number), "%u", asked->choice.number);
+	copy_piece(e->request, 0, e->number_at, off, out, n);
+	copy_piece(number, e->number_at, digits, off, out, n);
+	copy_piece(
+		e->request + e->number_at, e->number_at + digits, e->request_len - e->number_at, off, out, n);
 }
 
 static void http_start(const struct proto *p, struct checker *c)
@@ -70,14 +96,29 @@ static void begin_reading(struct checker_http *c)
 	c->body_off = 0;
 }
 
+static bool same_body(
+	const struct expected *e, const struct asked *asked, uint64_t off, const uint8_t *body, size_t n)
+{
+	switch (e->content) {
+	case CONTENT_BLOCKS:
+		return block_equal(asked->choice.number, (size_t)off, body, n);
+	case CONTENT_LENGTH:
+		return true;
+	case CONTENT_BYTES:
+		return memcmp(e->body + off, body, n) == 0;
+	}
+	return false;
+}
+
 /* Compares a piece of the body with its place in the expected one. */
-static void compare(const struct expected *e, struct checker_http *c, const uint8_t *body, size_t n)
+static void compare(const struct expected *e, struct checker_http *c, const struct asked *asked,
+	const uint8_t *body, size_t n)
 {
 	size_t known = c->body_off < e->body_len ? e->body_len - (size_t)c->body_off : 0;
 
 	if (known > n)
 		known = n;
-	if (known > 0 && memcmp(e->body + c->body_off, body, known) != 0)
+	if (known > 0 && !same_body(e, asked, c->body_off, body, known))
 		c->differs = true;
 	c->body_off += n;
 }
@@ -95,29 +136,34 @@ static enum verdict judge_reply(const struct expected *e, const struct checker_h
 	return c->differs ? VERDICT_MISMATCH : VERDICT_OK;
 }
 
-static void remember(struct http *h, const uint8_t *data, size_t n, bool closing)
+static bool is_known(const struct known *k, const uint8_t *data, size_t n)
 {
-	if (n > MAX_KNOWN)
+	return k->length > 0 && n >= k->length && memcmp(data, k->bytes, k->length) == 0;
+}
+
+static void remember(struct known *k, const uint8_t *data, size_t n, bool closing)
+{
+	if (!k->bytes || n > MAX_KNOWN)
 		return;
-	memcpy(h->known, data, n);
-	h->known_len = n;
-	h->known_closing = closing;
+	memcpy(k->bytes, data, n);
+	k->length = n;
+	k->closing = closing;
 }
 
 static size_t http_check(struct proto *p, struct checker *checker, const struct asked *asked,
 	const uint8_t *data, size_t n, enum verdict *verdict)
 {
-	struct http *h = p->state;
+	struct known *known = &((struct http *)p->state)->known[asked->choice.kind];
+	const struct expected *e = p->kinds[asked->choice.kind].expected;
 	struct checker_http *c = &checker->http;
 	size_t used = 0, body_len;
 	const uint8_t *body;
 
-	(void)asked;
 	if (!c->inside) {
-		if (h->known_len > 0 && n >= h->known_len && memcmp(data, h->known, h->known_len) == 0) {
-			p->closing = h->known_closing;
+		if (is_known(known, data, n)) {
+			p->closing = known->closing;
 			*verdict = VERDICT_OK;
-			return h->known_len;
+			return known->length;
 		}
 		begin_reading(c);
 	}
@@ -125,7 +171,7 @@ static size_t http_check(struct proto *p, struct checker *checker, const struct 
 	while (used < n && c->reply.state < HTTP_DONE) {
 		used += http_reply_feed(&c->reply, data + used, n - used, &body, &body_len);
 		if (body_len > 0)
-			compare(h->expected, c, body, body_len);
+			compare(e, c, asked, body, body_len);
 	}
 	if (c->reply.state < HTTP_DONE) {
 		*verdict = VERDICT_MORE;
@@ -133,30 +179,27 @@ static size_t http_check(struct proto *p, struct checker *checker, const struct 
 	}
 	c->inside = false;
 	p->closing = c->reply.closing;
-	*verdict = judge_reply(h->expected, c);
+	*verdict = judge_reply(e, c);
 	if (whole && *verdict == VERDICT_OK)
-		remember(h, data, used, c->reply.closing);
+		remember(known, data, used, c->reply.closing);
 	return used;
 }
 
 static enum verdict http_eof(struct proto *p, struct checker *checker, const struct asked *asked)
 {
-	const struct http *h = p->state;
 	struct checker_http *c = &checker->http;
 
-	(void)asked;
 	if (!c->inside)
 		return VERDICT_MORE;
-	return http_reply_eof(&c->reply) ? judge_reply(h->expected, c) : VERDICT_SHORT;
+	const struct expected *e = p->kinds[asked->choice.kind].expected;
+	return http_reply_eof(&c->reply) ? judge_reply(e, c) : VERDICT_SHORT;
 }
 
 static enum verdict http_extra(const struct proto *p, const struct asked *asked, const uint8_t *data, size_t n)
 {
 	const struct http *h = p->state;
 
-	(void)asked;
-	bool again = h->known_len > 0 && n >= h->known_len && memcmp(data, h->known, h->known_len) == 0;
-	return again ? VERDICT_DUPLICATE : VERDICT_LONG;
+	return is_known(&h->known[asked->choice.kind], data, n) ? VERDICT_DUPLICATE : VERDICT_LONG;
 }
 
 const struct proto_ops proto_http = {
@@ -164,6 +207,7 @@ const struct proto_ops proto_http = {
 	.init = http_init,
 	.fini = http_fini,
 	.start = http_start,
+	.fill = http_fill,
 	.check = http_check,
 	.eof = http_eof,
 	.extra = http_extra,

@@ -7,44 +7,28 @@
 #include "options.h"
 #include "proto.h"
 
-enum { REQUESTS_BYTES = 65536 };
-
-struct raw {
-	const struct expected *expected;
-	uint8_t *requests;
-};
-
-static const char *raw_init(struct proto *p, const struct options *options, const struct expected *expected)
+static bool raw_init(struct proto *p)
 {
-	struct raw *r = calloc(1, sizeof(*r));
-	size_t length = expected->request_len, count = length < REQUESTS_BYTES ? REQUESTS_BYTES / length : 1;
+	uint8_t *requests = NULL;
 
-	if (!r)
-		return "out of memory";
-	if (count > options->depth)
-		count = (size_t)options->depth;
-	p->state = r;
-	r->expected = expected;
-	r->requests = malloc(count * length);
-	if (!r->requests)
-		return "out of memory";
-	for (size_t i = 0; i < count; i++)
-		memcpy(r->requests + i * length, expected->request, length);
-	p->request_len = length;
-	p->constant = r->requests;
-	p->reply_hint = expected->body_len;
-	p->constant_count = count;
-	return NULL;
+	for (uint32_t i = 0; i < p->kind_count; i++) {
+		const struct expected *e = p->kinds[i].expected;
+		p->kinds[i].request_len = e->request_len;
+		p->reply_hint = e->body_len > p->reply_hint ? e->body_len : p->reply_hint;
+	}
+	bool fine = p->kind_count > 1 || proto_repeat(p, &requests);
+	p->state = requests;
+	return fine;
 }
 
 static void raw_fini(struct proto *p)
 {
-	struct raw *r = p->state;
+	free(p->state);
+}
 
-	if (!r)
-		return;
-	free(r->requests);
-	free(r);
+static void raw_fill(const struct proto *p, const struct asked *asked, size_t off, uint8_t *out, size_t n)
+{
+	memcpy(out, p->kinds[asked->choice.kind].expected->request + off, n);
 }
 
 static void raw_start(const struct proto *p, struct checker *c)
@@ -97,9 +81,8 @@ static size_t check_terminator(
 static size_t raw_check(struct proto *p, struct checker *checker, const struct asked *asked,
 	const uint8_t *data, size_t n, enum verdict *verdict)
 {
-	const struct expected *e = ((const struct raw *)p->state)->expected;
+	const struct expected *e = p->kinds[asked->choice.kind].expected;
 
-	(void)asked;
 	if (e->fallback)
 		return check_terminator(e, &checker->raw, data, n, verdict);
 	return check_length(e, &checker->raw, data, n, verdict);
@@ -114,9 +97,8 @@ static enum verdict raw_eof(struct proto *p, struct checker *checker, const stru
 
 static enum verdict raw_extra(const struct proto *p, const struct asked *asked, const uint8_t *data, size_t n)
 {
-	const struct expected *e = ((const struct raw *)p->state)->expected;
+	const struct expected *e = p->kinds[asked->choice.kind].expected;
 
-	(void)asked;
 	bool again = !e->fallback && e->body && n >= e->body_len && memcmp(data, e->body, e->body_len) == 0;
 	return again ? VERDICT_DUPLICATE : VERDICT_LONG;
 }
@@ -126,6 +108,7 @@ const struct proto_ops proto_raw = {
 	.init = raw_init,
 	.fini = raw_fini,
 	.start = raw_start,
+	.fill = raw_fill,
 	.check = raw_check,
 	.eof = raw_eof,
 	.extra = raw_extra,

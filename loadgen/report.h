@@ -11,13 +11,14 @@
 #include "run.h"
 
 /* Completed replies per second of the window. */
+double report_per_second(const struct result *r, uint64_t completed);
 double report_rps(const struct result *r, const struct tally *t);
 
 /* CPU time of the whole generator per good reply of the window, in ns; 0 when there was none. */
 double report_cpu_per_request(const struct result *r);
 
-/* Writes the whole result, by loadgen/schema.json, to a file or (path "-") to stdout. False: `why` says what
- * failed. */
+/* `expected`: MAX_CLASSES for each load. Writes the whole result, by loadgen/schema.json, to a file or (path
+ * "-") to stdout. False: `why` says what failed. */
 bool report_json(const char *path, const struct options *o, const struct result *r, const struct judgement *j,
 	const struct expected *expected, char *why, size_t why_size);
 
@@ -25,9 +26,10 @@ bool report_json(const char *path, const struct options *o, const struct result 
 bool report_json_error(
 	const char *path, enum exit_status status, const char *error, char *why, size_t why_size);
 
-/* Percentiles of the intended latency (open loop) or of the latency from the send, in HdrHistogram's text form.
- */
-bool report_hgrm(const char *path, const struct options *o, const struct result *r, char *why, size_t why_size);
+/* Percentiles of the intended latency (open loop) or of the latency from the send, in HdrHistogram's text form:
+ * of the main load to `path`, of every class and population to a file beside it whose name has theirs before
+ * its ending. */
+bool report_hgrm(const char *path, const struct result *r, char *why, size_t why_size);
 
 void report_text(FILE *out, const struct options *o, const struct result *r, const struct judgement *j);
 

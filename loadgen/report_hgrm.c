@@ -10,9 +10,11 @@ enum { TICKS_PER_HALF = 5 }; /* lines for each halving of the distance to 100 % 
 
 static const double NS_PER_UNIT = 1e6; /* milliseconds, as is usual there */
 
-static void header(FILE *out, const struct options *o, const char *what, uint64_t unfinished)
+static void header(FILE *out, const struct options *o, const char *whose, uint64_t unfinished)
 {
-	fprintf(out, "#[%s of %s, %s; unit: ms]\n", what, o->target, mode_names[o->mode]);
+	fprintf(out, "#[latency from the %s of %s%s%s, %s; unit: ms]\n",
+		o->mode == MODE_OPEN ? "intended time" : "send", o->target, *whose ? ": " : "", whose,
+		mode_names[o->mode]);
 	if (unfinished)
 		fprintf(out,
 			"#[%" PRIu64
@@ -60,17 +62,36 @@ static void body(FILE *out, const struct histogram *h, uint64_t unfinished)
 		line(out, h, 1, h->max);
 }
 
-bool report_hgrm(const char *path, const struct options *o, const struct result *r, char *why, size_t why_size)
-{
-	const struct tally *t = &r->loads[0].total;
-	bool open = o->mode == MODE_OPEN;
-	const struct histogram *h = open ? &t->intended : &t->sent;
-	uint64_t unfinished = open ? t->scheduled - t->classes[CLASS_OK] : 0;
-	FILE *out = fopen(path, "we");
+/* What one file holds. */
+struct spectrum {
+	const struct options *load;
+	char whose[2 * MAX_NAME + 2]; /* "POPULATION.CLASS"; empty: of the main load, all classes */
+	const struct histogram *intended, *sent;
+	uint64_t unfinished;
+};
 
+/* run.hgrm becomes run.WHOSE.hgrm; a name without an ending gets WHOSE as one. */
+static void name_file(const char *path, const char *whose, char *out, size_t size)
+{
+	const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+	bool has_ending = dot && dot > (slash ? slash + 1 : path);
+	int stem = has_ending ? (int)(dot - path) : (int)strlen(path);
+
+	snprintf(out, size, "%.*s%s%s%s", stem, path, *whose ? "." : "", whose, has_ending ? dot : "");
+}
+
+static bool write_file(const char *path, const struct spectrum *s, char *why, size_t why_size)
+{
+	bool open = s->load->mode == MODE_OPEN;
+	const struct histogram *h = open ? s->intended : s->sent;
+	uint64_t unfinished = open ? s->unfinished : 0;
+	char name[4096];
+
+	name_file(path, s->whose, name, sizeof(name));
+	FILE *out = fopen(name, "we");
 	if (!out)
-		return options_wrong(why, why_size, "--hgrm %s: %s", path, strerror(errno));
-	header(out, o, open ? "latency from the intended time" : "latency from the send", unfinished);
+		return options_wrong(why, why_size, "--hgrm %s: %s", name, strerror(errno));
+	header(out, s->load, s->whose, unfinished);
 	if (h->n > 0) {
 		body(out, h, unfinished);
 		fprintf(out, "#[Mean    = %12.6f, StdDeviation   = %12.6f]\n", hist_mean(h) / NS_PER_UNIT,
@@ -82,5 +103,33 @@ bool report_hgrm(const char *path, const struct options *o, const struct result 
 		1 << HIST_SUB_BITS);
 	bool fine = !ferror(out);
 	fine = fclose(out) == 0 && fine;
-	return fine || options_wrong(why, why_size, "--hgrm %s: cannot be written to its end", path);
+	return fine || options_wrong(why, why_size, "--hgrm %s: cannot be written to its end", name);
+}
+
+static bool write_load(const char *path, const struct load *load, char *why, size_t why_size)
+{
+	const struct tally *t = &load->total;
+	const char *name = load->options->name ? load->options->name : "";
+	struct spectrum s = {load->options, "", &t->intended, &t->sent, t->scheduled - t->classes[CLASS_OK]};
+
+	snprintf(s.whose, sizeof(s.whose), "%s", name);
+	bool fine = write_file(path, &s, why, why_size);
+	for (uint32_t i = 0; fine && i < t->kind_count; i++) {
+		const struct kind_tally *k = &t->kinds[i];
+		s = (struct spectrum){
+			load->options, "", &k->intended, &k->sent, k->scheduled - k->classes[CLASS_OK]};
+		snprintf(s.whose, sizeof(s.whose), "%s%s%s", name, *name ? "." : "",
+			load->options->classes[i]->name);
+		fine = write_file(path, &s, why, why_size);
+	}
+	return fine;
+}
+
+bool report_hgrm(const char *path, const struct result *r, char *why, size_t why_size)
+{
+	bool fine = true;
+
+	for (uint32_t l = 0; fine && l < r->load_count; l++)
+		fine = write_load(path, &r->loads[l], why, why_size);
+	return fine;
 }

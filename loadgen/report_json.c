@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "distribution.h"
 #include "find.h"
+#include "report_parts.h"
 
 enum { SCHEMA_VERSION = 1 };
 
@@ -17,9 +18,14 @@ static json_t *integer(uint64_t value)
 	return json_integer((json_int_t)value);
 }
 
+double report_per_second(const struct result *r, uint64_t completed)
+{
+	return r->window_ns ? (double)completed * 1e9 / (double)r->window_ns : 0;
+}
+
 double report_rps(const struct result *r, const struct tally *t)
 {
-	return r->window_ns ? (double)t->completed * 1e9 / (double)r->window_ns : 0;
+	return report_per_second(r, t->completed);
 }
 
 double report_cpu_per_request(const struct result *r)
@@ -34,41 +40,6 @@ double report_cpu_per_request(const struct result *r)
 	 */
 	double in_window = (double)r->process_cpu_ns * (double)r->window_ns / (double)sampled_ns;
 	return in_window / (double)completed;
-}
-
-static json_t *by_class(const uint64_t *classes, int first)
-{
-	json_t *object = json_object();
-
-	for (int i = first; i < CLASS_COUNT; i++) {
-		if (classes[i])
-			json_object_set_new(object, class_names[i], integer(classes[i]));
-	}
-	return object;
-}
-
-static json_t *counts(const struct tally *t)
-{
-	uint64_t errors = 0, outside_errors = 0;
-
-	for (int i = CLASS_FIRST_ERROR; i < CLASS_COUNT; i++) {
-		errors += t->classes[i];
-		outside_errors += t->outside[i];
-	}
-	return json_pack("{sI sI sI sI sI sI sI sI sI sI sI}", "scheduled", (json_int_t)t->scheduled, "ok",
-		(json_int_t)t->classes[CLASS_OK], "shed", (json_int_t)t->classes[CLASS_SHED], "inflight_end",
-		(json_int_t)t->classes[CLASS_INFLIGHT_END], "never_sent",
-		(json_int_t)t->classes[CLASS_NEVER_SENT], "errors", (json_int_t)errors, "completed",
-		(json_int_t)t->completed, "warmup_ok", (json_int_t)t->outside[CLASS_OK], "warmup_errors",
-		(json_int_t)outside_errors, "sent_bytes", (json_int_t)t->sent_bytes, "received_bytes",
-		(json_int_t)t->received_bytes);
-}
-
-static json_t *connects(const struct connect_counts *c)
-{
-	return json_pack("{sI sI sI sI so}", "attempts", (json_int_t)c->attempts, "established",
-		(json_int_t)c->established, "replaced", (json_int_t)c->replaced, "recycled",
-		(json_int_t)c->recycled, "failed", by_class(c->failed, 0));
 }
 
 static json_t *text_or_null(const char *text)
@@ -96,13 +67,6 @@ static json_t *find(const struct find *f, const struct options *o)
 		f->best_rate > 0 ? json_real(f->best_rate) : json_null(), "steps", steps);
 }
 
-static json_t *fairness(const struct fairness *f)
-{
-	return json_pack("{sI sI sI sI sI sf}", "connections", (json_int_t)f->connections, "starved",
-		(json_int_t)f->starved, "min", (json_int_t)f->min, "p50", (json_int_t)f->p50, "max",
-		(json_int_t)f->max, "jain", f->jain);
-}
-
 static json_t *client(const struct result *r, const struct judgement *j)
 {
 	struct tally *t = malloc(sizeof(*t));
@@ -112,7 +76,7 @@ static json_t *client(const struct result *r, const struct judgement *j)
 		json_decref(threads);
 		return json_null();
 	}
-	tally_init(t);
+	tally_init(t, 0);
 	for (uint32_t l = 0; l < r->load_count; l++)
 		tally_add(t, &r->loads[l].total);
 
@@ -130,15 +94,6 @@ static json_t *client(const struct result *r, const struct judgement *j)
 		(json_int_t)t->send_blocked, "clock_ns", r->clock_cost_ns);
 	free(t);
 	return d;
-}
-
-/* The reply of http that all others were compared with. */
-static json_t *learned(const struct options *o, const struct expected *e)
-{
-	if (o->protocol != PROTOCOL_HTTP)
-		return json_null();
-	return json_pack("{ss si sI sb}", "path", o->path, "status", (int)e->status, "body_bytes",
-		(json_int_t)e->body_len, "learned", e->learned);
 }
 
 static json_t *moment(uint64_t at_ns, const struct result *r)
@@ -243,45 +198,6 @@ static json_t *checks(const struct judgement *j)
 	return list;
 }
 
-/* What is reported of every load alike. */
-static json_t *load_json(const struct load *load, const struct result *r, const struct expected *expected)
-{
-	const struct options *o = load->options;
-	const struct tally *t = &load->total;
-	uint64_t unfinished = o->mode == MODE_OPEN ? t->scheduled - t->classes[CLASS_OK] : 0;
-	json_t *d = json_object();
-
-	json_object_set_new(d, "counts", counts(t));
-	json_object_set_new(d, "errors", by_class(t->classes, CLASS_FIRST_ERROR));
-	json_object_set_new(d, "warmup_errors", by_class(t->outside, CLASS_FIRST_ERROR));
-	json_object_set_new(d, "unsolicited", integer(t->unsolicited));
-	json_object_set_new(d, "connects", connects(&t->connects));
-	json_object_set_new(d, "idle_connects", connects(&t->idle_connects));
-	json_object_set_new(d, "achieved_rps", json_real(report_rps(r, t)));
-	json_object_set_new(d, "target_rps", load->target_rps > 0 ? json_real(load->target_rps) : json_null());
-	json_object_set_new(d, "latency_intended_ns", distribution_json(&t->intended, unfinished));
-	json_object_set_new(d, "latency_sent_ns", distribution_json(&t->sent, 0));
-	json_object_set_new(d, "schedule_lag_ns", distribution_json(&t->lag, 0));
-	json_object_set_new(d, "generator_lag_ns", distribution_json(&t->late, 0));
-	json_object_set_new(d, "connect_ns", distribution_json(&t->connect, 0));
-	json_object_set_new(d, "fairness", fairness(&load->fairness));
-	json_object_set_new(d, "expected", learned(o, expected));
-	json_object_set_new(d, "config", options_json(o));
-	return d;
-}
-
-static json_t *populations(const struct result *r, const struct expected *expected)
-{
-	json_t *list = json_array();
-
-	for (uint32_t l = 1; l < r->load_count; l++) {
-		json_t *one = json_pack("{ss}", "name", r->loads[l].options->name);
-		json_object_update_new(one, load_json(&r->loads[l], r, &expected[l]));
-		json_array_append_new(list, one);
-	}
-	return list;
-}
-
 static json_t *document(const struct options *o, const struct result *r, const struct judgement *j,
 	const struct expected *expected)
 {
@@ -290,8 +206,8 @@ static json_t *document(const struct options *o, const struct result *r, const s
 		"checks", checks(j), "bound", j->bound);
 
 	json_object_set_new(d, "window_ns", integer(r->window_ns));
-	json_object_update_new(d, load_json(&r->loads[0], r, &expected[0]));
-	json_object_set_new(d, "populations", populations(r, expected));
+	json_object_update_new(d, report_load_json(&r->loads[0], r, &expected[0]));
+	json_object_set_new(d, "populations", report_populations_json(r, expected));
 	json_object_set_new(d, "hiccup_ns", distribution_json(&r->hiccups, 0));
 	json_object_set_new(d, "find_rate", find(r->find, o));
 	json_object_set_new(d, "client", client(r, j));

@@ -96,6 +96,15 @@ static void describe(FILE *out, const struct options *o, const char *name)
 	fputc('\n', out);
 }
 
+static void class_lines(FILE *out, const struct options *o, const struct kind_tally *k, uint64_t all)
+{
+	fprintf(out, "class %-11s  %" PRIu64 " requests (%.3g %%), %" PRIu64 " ok\n", o->name, k->scheduled,
+		all ? 100 * (double)k->scheduled / (double)all : 0, k->classes[CLASS_OK]);
+	latencies(out, "  intended", &k->intended, k->scheduled - k->classes[CLASS_OK]);
+	latencies(out, "  sent", &k->sent, 0);
+	classes(out, "  not ok", k->classes, CLASS_OK + 1);
+}
+
 static void load_lines(FILE *out, const struct load *load, const struct result *r)
 {
 	const struct tally *t = &load->total;
@@ -113,6 +122,8 @@ static void load_lines(FILE *out, const struct load *load, const struct result *
 	classes(out, "idle failed", t->idle_connects.failed, 0);
 	if (t->idle_connects.replaced)
 		fprintf(out, "%-17s  %" PRIu64 "\n", "idle lost", t->idle_connects.replaced);
+	for (uint32_t i = 0; i < t->kind_count; i++)
+		class_lines(out, load->options->classes[i], &t->kinds[i], t->scheduled);
 	if (t->unsolicited)
 		fprintf(out, "%-17s  on %" PRIu64 " connections\n", "unasked bytes", t->unsolicited);
 }

@@ -94,7 +94,7 @@ static void *work(void *argument)
 		if (o->mode == MODE_OPEN)
 			schedule_init(&w->schedule, &o->rate, s->run.start_ns, o->warmup_ns,
 				(double)w->active_count / (double)o->connections, w->index,
-				(uint32_t)o->threads, o->arrival == ARRIVAL_POISSON, o->seed);
+				(uint32_t)o->threads, w->stream, o->arrival == ARRIVAL_POISSON, o->seed);
 		while (clock_now() < s->run.start_ns)
 			w->engine->wait(w, s->run.start_ns);
 		flow_start(w);
@@ -111,11 +111,6 @@ static void *work(void *argument)
 }
 
 /* --- the main thread --- */
-
-static const struct proto_ops *const protocols[] = {[PROTOCOL_ECHO] = &proto_echo,
-	[PROTOCOL_GREET] = &proto_greet,
-	[PROTOCOL_HTTP] = &proto_http,
-	[PROTOCOL_RAW] = &proto_raw};
 
 static const struct engine *const engines[] = {
 	[ENGINE_EPOLL] = &engine_epoll, [ENGINE_IO_URING] = &engine_uring};
@@ -140,15 +135,15 @@ static bool set_up_worker(
 	w->run = &s->run;
 	w->options = o;
 	w->load = (uint32_t)(load - s->loads);
+	w->stream = (uint32_t)(w - s->workers) + 1;
 	w->engine = engines[o->engine];
 	w->index = index;
-	tally_init(&w->tally);
 	hist_init(&w->hiccups);
-	w->proto.ops = protocols[o->protocol];
-	w->proto.payload = s->run.payload;
+	chooser_init(&w->chooser, o, w->stream);
 	if (timeline_wanted(s->timeline) && !(w->box = interval_box_new(NS_PER_S)))
 		return false;
-	if (w->proto.ops->init(&w->proto, o, &s->run.expected[w->load]) ||
+	if (!tally_init(&w->tally, o->class_count) ||
+		!proto_init(&w->proto, o, s->run.payload, &s->run.expected[w->load * MAX_CLASSES]) ||
 		!flow_init(w, *next_id, active, idle))
 		return false;
 	*next_id += active + idle;
@@ -373,8 +368,8 @@ static void tear_down(struct stage *s)
 	for (uint32_t i = 0; s->workers && i < s->count; i++) {
 		struct worker *w = &s->workers[i];
 		flow_fini(w);
-		if (w->proto.ops)
-			w->proto.ops->fini(&w->proto);
+		proto_fini(&w->proto);
+		tally_fini(&w->tally);
 	}
 	free(s->workers);
 	free(s->cpu_before);
@@ -386,15 +381,16 @@ static bool set_up_loads(struct result *r, const struct options *o)
 	r->loads = calloc(1 + o->population_count, sizeof(*r->loads));
 	if (!r->loads)
 		return false;
-	for (uint32_t l = 0; l <= o->population_count; l++) {
+	r->load_count = 1 + o->population_count;
+	for (uint32_t l = 0; l < r->load_count; l++) {
 		struct load *load = &r->loads[l];
 		load->options = l == 0 ? o : o->populations[l - 1];
-		tally_init(&load->total);
+		if (!tally_init(&load->total, load->options->class_count))
+			return false;
 		if (load->options->mode == MODE_OPEN)
 			load->target_rps =
 				profile_requests(&load->options->rate) * 1e9 / (double)o->duration_ns;
 	}
-	r->load_count = 1 + o->population_count;
 	return true;
 }
 
@@ -444,6 +440,8 @@ bool run_load(const struct options *o, const struct target *target, const struct
 
 void run_free(struct result *r)
 {
+	for (uint32_t l = 0; r->loads && l < r->load_count; l++)
+		tally_fini(&r->loads[l].total);
 	free(r->threads);
 	free(r->loads);
 	r->threads = NULL;

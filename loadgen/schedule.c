@@ -99,10 +99,10 @@ static void locate(struct schedule *s)
 }
 
 void schedule_init(struct schedule *s, const struct profile *p, uint64_t start_ns, uint64_t warmup_ns,
-	double share, uint32_t index, uint32_t count, bool poisson, uint64_t seed)
+	double share, uint32_t index, uint32_t count, uint64_t stream, bool poisson, uint64_t seed)
 {
 	memset(s, 0, sizeof(*s));
-	rng_init(&s->rng, seed, index + 1);
+	rng_init(&s->rng, seed, stream);
 	s->poisson = poisson;
 	s->begun_ns = start_ns;
 	s->profile = *p;

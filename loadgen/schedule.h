@@ -43,9 +43,9 @@ uint64_t profile_length_ns(const struct profile *p);
 double profile_requests(const struct profile *p);
 
 /* The plan of thread `index` of `count`: its `share` of the profile, behind warmup_ns at the profile's first
- * rate. Constant arrivals of the threads interlock. */
+ * rate. Constant arrivals of the threads interlock; random ones follow the seed's stream of this number. */
 void schedule_init(struct schedule *s, const struct profile *p, uint64_t start_ns, uint64_t warmup_ns,
-	double share, uint32_t index, uint32_t count, bool poisson, uint64_t seed);
+	double share, uint32_t index, uint32_t count, uint64_t stream, bool poisson, uint64_t seed);
 
 /* Moves on to the request after the one due at s->next_ns. */
 void schedule_advance(struct schedule *s);

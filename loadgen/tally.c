@@ -1,5 +1,7 @@
 #include "tally.h"
 
+#include <stdlib.h>
+
 static void add_connects(struct connect_counts *into, const struct connect_counts *from)
 {
 	into->attempts += from->attempts;
@@ -10,7 +12,19 @@ static void add_connects(struct connect_counts *into, const struct connect_count
 		into->failed[i] += from->failed[i];
 }
 
-void tally_init(struct tally *t)
+static void add_kind(struct kind_tally *into, const struct kind_tally *from)
+{
+	into->scheduled += from->scheduled;
+	into->completed += from->completed;
+	for (int i = 0; i < CLASS_COUNT; i++) {
+		into->classes[i] += from->classes[i];
+		into->outside[i] += from->outside[i];
+	}
+	hist_add(&into->intended, &from->intended);
+	hist_add(&into->sent, &from->sent);
+}
+
+bool tally_init(struct tally *t, uint32_t kind_count)
 {
 	*t = (struct tally){0};
 	hist_init(&t->intended);
@@ -18,6 +32,24 @@ void tally_init(struct tally *t)
 	hist_init(&t->lag);
 	hist_init(&t->connect);
 	hist_init(&t->late);
+	if (kind_count == 0)
+		return true;
+	t->kinds = calloc(kind_count, sizeof(*t->kinds));
+	if (!t->kinds)
+		return false;
+	t->kind_count = kind_count;
+	for (uint32_t i = 0; i < kind_count; i++) {
+		hist_init(&t->kinds[i].intended);
+		hist_init(&t->kinds[i].sent);
+	}
+	return true;
+}
+
+void tally_fini(struct tally *t)
+{
+	free(t->kinds);
+	t->kinds = NULL;
+	t->kind_count = 0;
 }
 
 void tally_add(struct tally *into, const struct tally *from)
@@ -44,15 +76,36 @@ void tally_add(struct tally *into, const struct tally *from)
 	hist_add(&into->lag, &from->lag);
 	hist_add(&into->connect, &from->connect);
 	hist_add(&into->late, &from->late);
+	for (uint32_t i = 0; i < into->kind_count && i < from->kind_count; i++)
+		add_kind(&into->kinds[i], &from->kinds[i]);
 }
 
-uint64_t tally_ended(const struct tally *t)
+static uint64_t sum_of(const uint64_t *classes)
 {
 	uint64_t sum = 0;
 
 	for (int i = 0; i < CLASS_COUNT; i++)
-		sum += t->classes[i];
+		sum += classes[i];
 	return sum;
+}
+
+uint64_t tally_ended(const struct tally *t)
+{
+	return sum_of(t->classes);
+}
+
+bool tally_is_whole(const struct tally *t)
+{
+	uint64_t scheduled = 0, completed = 0;
+	bool whole = tally_ended(t) == t->scheduled;
+
+	for (uint32_t i = 0; i < t->kind_count; i++) {
+		const struct kind_tally *k = &t->kinds[i];
+		whole = whole && sum_of(k->classes) == k->scheduled && k->sent.n == k->classes[CLASS_OK];
+		scheduled += k->scheduled;
+		completed += k->completed;
+	}
+	return whole && (t->kind_count == 0 || (scheduled == t->scheduled && completed == t->completed));
 }
 
 uint64_t tally_errors(const struct tally *t)
@@ -66,9 +119,5 @@ uint64_t tally_errors(const struct tally *t)
 
 uint64_t tally_connect_failures(const struct connect_counts *c)
 {
-	uint64_t sum = 0;
-
-	for (int i = 0; i < CLASS_COUNT; i++)
-		sum += c->failed[i];
-	return sum;
+	return sum_of(c->failed);
 }

@@ -2,6 +2,7 @@
 #ifndef LOADGEN_TALLY_H
 #define LOADGEN_TALLY_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "classes.h"
@@ -11,6 +12,13 @@ struct connect_counts {
 	uint64_t attempts, established, replaced,
 		recycled; /* replaced: lost after they stood; recycled: closed as agreed */
 	uint64_t failed[CLASS_COUNT];
+};
+
+/* Of one class of requests. */
+struct kind_tally {
+	uint64_t scheduled, completed;
+	uint64_t classes[CLASS_COUNT], outside[CLASS_COUNT];
+	struct histogram intended, sent;
 };
 
 struct tally {
@@ -24,14 +32,23 @@ struct tally {
 	uint64_t waits, events, receives, sends, send_blocked;
 	uint64_t idle_ns; /* inside the window, spent in waits that brought nothing (wait policy spin) */
 	struct histogram intended, sent, lag, connect;
-	struct histogram late; /* open loop: how long a due request waited although a connection was free */
+	struct histogram late;    /* open loop: how long a due request waited although a connection was free */
+	struct kind_tally *kinds; /* with --class: the same requests once more, by class */
+	uint32_t kind_count;
 };
 
-void tally_init(struct tally *t);
+/* kind_count: 0 without --class. Ends with tally_fini(), in any case. False: no memory for the classes. */
+bool tally_init(struct tally *t, uint32_t kind_count);
+void tally_fini(struct tally *t);
+
+/* Of the classes, only what *into has as well. */
 void tally_add(struct tally *into, const struct tally *from);
 
 /* Requests of the window that have ended: must equal `scheduled` after the run. */
 uint64_t tally_ended(const struct tally *t);
+
+/* Every request of every class has ended, and the classes together are all requests. */
+bool tally_is_whole(const struct tally *t);
 
 /* Requests, of the window or not, that ended in an error class. */
 uint64_t tally_errors(const struct tally *t);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "choice.h"
 #include "conn.h"
 #include "fifo.h"
 #include "interval.h"
@@ -26,7 +27,7 @@ struct run {
 	const struct options *options;
 	const struct target *target;
 	const struct payload *payload;
-	const struct expected *expected; /* http and raw: the right reply, where it is known beforehand */
+	const struct expected *expected; /* MAX_CLASSES for each load; see expected.h */
 	uint64_t start_ns, window_start_ns;
 	_Atomic uint64_t window_end_ns; /* moves only when the run is interrupted: then to that moment */
 	_Atomic uint64_t drain_end_ns;
@@ -39,6 +40,7 @@ struct worker {
 	void *engine_state;
 	struct proto proto;
 	struct schedule schedule; /* open loop */
+	struct chooser chooser;   /* of what is asked next */
 	struct fifo places;
 	struct fifo senders, readers; /* paced: connections whose next part or read is due at since_ns */
 	struct conn *conns;           /* active ones first, then idle ones */
@@ -55,6 +57,7 @@ struct worker {
 	const char *failed;     /* why this worker gave up, and the errno */
 	int failed_errno;
 	uint32_t load, index; /* which load it drives, and the how-manieth of its threads it is */
+	uint32_t stream;      /* of random numbers; each worker of the run has its own */
 	int cpu;              /* pinned to this one; -1: not pinned */
 	pthread_t thread;
 	struct interval_box *box; /* where the progress of each second goes; NULL: nobody wants it */

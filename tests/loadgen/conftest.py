@@ -77,9 +77,23 @@ def check_document(doc: dict) -> None:
         ends = sum(counts[name] for name in ("ok", "shed", "inflight_end", "never_sent", "errors"))
         assert counts["scheduled"] == ends
         assert counts["errors"] == sum(doc["errors"].values())
+    for load in (doc, *doc.get("populations", ())):
+        check_classes(load)
     for name, value in doc.items():
         if name.endswith("_ns") and isinstance(value, dict) and "bins" in value:
             assert sum(n for _, n in value["bins"]) + value["overflow"] == value["n"], name
+
+
+def check_classes(load: dict) -> None:
+    """The classes of a load are all its requests, and each of their requests has ended as well."""
+    classes = load.get("classes") or []
+    for one in classes:
+        counts = one["counts"]
+        assert counts["scheduled"] == sum(counts[name] for name in ("ok", "shed", "inflight_end", "never_sent", "errors"))
+        assert one["latency_sent_ns"] is None or one["latency_sent_ns"]["n"] == counts["ok"]
+    if classes:
+        for name in classes[0]["counts"]:
+            assert load["counts"][name] == sum(one["counts"][name] for one in classes), name
 
 
 def argv(target: str, *args: object) -> list[str]:

@@ -1,15 +1,18 @@
-/* A peer of known behaviour for the tests of the load generator: an echo server with messages of a fixed size,
- * a blocking thread for each connection, that can be slow in known ways and lie in known ways. It has nothing
- * in common with servers/. First line of stdout: READY port=N. On SIGTERM it prints {"messages": n, "lies": n,
- * "service_ns": n} and ends.
+/* A peer of known behaviour for the tests of the load generator: a server of echo (messages of a fixed size) or
+ * of frame, with a blocking thread for each connection, that can be slow in known ways and lie in known ways.
+ * It has nothing in common with servers/. First line of stdout: READY port=N. On SIGTERM it prints {"messages":
+ * n, "lies": n, "service_ns": n} and ends.
  *
- *   --size BYTES      of a message
- *   --delay NS        a pause before each reply
+ *   --protocol P      echo (the default) or frame
+ *   --size BYTES      of a message of echo
+ *   --delay NS        a pause before each reply, beside the one that a frame asks for
  *   --service NS      a CPU burn before each reply, one reply at a time (one server, as in M/D/1)
  *   --stall FOR/EVERY seconds: no replies during the first FOR of every EVERY seconds, counted from the first
  * message
  *   --trickle NS      replies leave byte by byte with this pause
- *   --lie KIND        wrong extra short duplicate reorder foreign reset early silent
+ *   --lie KIND        wrong extra short duplicate reorder foreign reset early silent; of frame also hasty (the
+ * delay is not waited for), head (a field that must be zero is not), promise (the head promises one byte too
+ * many)
  *   --every N         each N-th message of all is answered with the lie; reorder swaps it with the next one */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,19 +26,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_SIZE = 65536 };
+enum { MAX_SIZE = 65536, MAX_REPLY = 1 << 20, FRAME_HEAD = 16, FRAME_CLOSE = 1 };
+
+/* A request that was read, as far as it matters, and its reply. */
+struct message {
+	uint64_t wait_ns, work_ns; /* what a frame asks for */
+	bool close;
+	size_t length;
+	uint8_t reply[2 * MAX_REPLY]; /* room for a lie that adds to it */
+};
 
 static size_t size = 64;
+static bool frames;
 static uint64_t delay_ns, service_ns, stall_ns, stall_every_ns, trickle_ns, every = 1;
 static const char *lie = "";
 static atomic_uint_fast64_t messages, lies, first_ns, served_ns;
 static pthread_mutex_t service = PTHREAD_MUTEX_INITIALIZER, last_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint8_t last[2][MAX_SIZE]; /* the last message of two different connections, for `foreign` */
+static struct message last[2]; /* the last reply on two different connections, for `foreign` */
 static int last_fd[2] = {-1, -1};
 
 static uint64_t now_ns(void)
@@ -52,9 +65,66 @@ static void pause_ns(uint64_t ns)
 		;
 }
 
-static bool read_message(int fd, uint8_t *out)
+static uint32_t number(const uint8_t *at, int bytes)
 {
-	return recv(fd, out, size, MSG_WAITALL) == (ssize_t)size;
+	uint32_t value = 0;
+
+	for (int i = 0; i < bytes; i++)
+		value = value << 8 | at[i];
+	return value;
+}
+
+static bool read_bytes(int fd, uint8_t *out, size_t n)
+{
+	return n == 0 || recv(fd, out, n, MSG_WAITALL) == (ssize_t)n;
+}
+
+/* As docs/protocols.md has it; false also for what no frame can say. */
+static bool read_frame(int fd, struct message *m)
+{
+	uint8_t head[FRAME_HEAD], payload[MAX_SIZE];
+
+	if (!read_bytes(fd, head, sizeof(head)) || !read_bytes(fd, payload, number(head + 4, 2)))
+		return false;
+	uint32_t reply = number(head, 4), id = number(head + 12, 4);
+	if (reply > MAX_REPLY - FRAME_HEAD || head[8] > FRAME_CLOSE)
+		return false;
+	m->work_ns = number(head + 6, 2) * UINT64_C(1000);
+	m->wait_ns = number(head + 9, 3) * UINT64_C(1000);
+	m->close = head[8] == FRAME_CLOSE;
+	m->length = FRAME_HEAD + reply;
+	memset(m->reply, 0, FRAME_HEAD);
+	memcpy(m->reply, head, 4);
+	memcpy(m->reply + 12, head + 12, 4);
+	for (uint32_t k = 0; k < reply; k++)
+		m->reply[FRAME_HEAD + k] =
+			(uint8_t) "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[(id + k) %
+												     64];
+	return true;
+}
+
+static bool read_message(int fd, struct message *m)
+{
+	if (frames)
+		return read_frame(fd, m);
+	m->wait_ns = m->work_ns = 0;
+	m->close = false;
+	m->length = size;
+	return read_bytes(fd, m->reply, size);
+}
+
+/* Does a whole message lie in the socket? */
+static bool has_message(int fd)
+{
+	uint8_t head[FRAME_HEAD];
+	int there = 0;
+
+	if (ioctl(fd, FIONREAD, &there) < 0)
+		return false;
+	if (!frames)
+		return there >= (int)size;
+	return recv(fd, head, sizeof(head), MSG_DONTWAIT | MSG_PEEK) == (ssize_t)sizeof(head) &&
+	       there >= FRAME_HEAD + (int)number(head + 4, 2);
 }
 
 static void write_bytes(int fd, const uint8_t *bytes, size_t n)
@@ -71,18 +141,32 @@ static void write_bytes(int fd, const uint8_t *bytes, size_t n)
 	}
 }
 
-/* Remembers this message, and gives the last one of another connection; false when there is none yet. */
-static bool swap_foreign(int fd, const uint8_t *message, uint8_t *other)
+static void copy_message(struct message *to, const struct message *from)
+{
+	to->length = from->length;
+	memcpy(to->reply, from->reply, from->length);
+}
+
+/* Remembers this reply, and gives the last one of another connection; false when there is none yet. */
+static bool swap_foreign(int fd, const struct message *mine, struct message *other)
 {
 	pthread_mutex_lock(&last_lock);
-	int mine = last_fd[0] == fd || (last_fd[1] != fd && last_fd[0] < 0) ? 0 : 1;
-	bool found = last_fd[!mine] >= 0 && last_fd[!mine] != fd;
+	int place = last_fd[0] == fd || (last_fd[1] != fd && last_fd[0] < 0) ? 0 : 1;
+	bool found = last_fd[!place] >= 0 && last_fd[!place] != fd;
 	if (found && other)
-		memcpy(other, last[!mine], size);
-	memcpy(last[mine], message, size);
-	last_fd[mine] = fd;
+		copy_message(other, &last[!place]);
+	copy_message(&last[place], mine);
+	last_fd[place] = fd;
 	pthread_mutex_unlock(&last_lock);
 	return found;
+}
+
+static void burn_ns(uint64_t ns)
+{
+	uint64_t begun = now_ns();
+
+	while (now_ns() - begun < ns)
+		;
 }
 
 static void wait_in_known_ways(void)
@@ -100,67 +184,96 @@ static void wait_in_known_ways(void)
 	if (service_ns) {
 		pthread_mutex_lock(&service);
 		uint64_t begun = now_ns();
-		while (now_ns() - begun < service_ns)
-			;
+		burn_ns(service_ns);
 		served_ns += now_ns() - begun;
 		pthread_mutex_unlock(&service);
 	}
 }
 
-/* Answers with the lie. False: the connection is over. */
-static bool tell_lie(int fd, uint8_t *message)
+static void do_as_asked(const struct message *m)
+{
+	if (m->wait_ns)
+		pause_ns(m->wait_ns);
+	if (m->work_ns)
+		burn_ns(m->work_ns);
+}
+
+static bool lie_is(const char *name)
+{
+	return strcmp(lie, name) == 0;
+}
+
+/* Answers with two messages in the wrong order, if the second lies in the socket already; else with the truth.
+ */
+static void reorder(int fd, struct message *m, struct message *next)
+{
+	bool both = has_message(fd) && read_message(fd, next);
+
+	if (both) {
+		messages++;
+		lies += 2;
+		write_bytes(fd, next->reply, next->length);
+	}
+	write_bytes(fd, m->reply, m->length);
+}
+
+/* Answers with the lie, or with the truth where this lie is not possible now. False: the connection is over. */
+static bool tell_lie(int fd, struct message *m, struct message *other)
 {
 	static const struct linger hard = {.l_onoff = 1};
-	uint8_t two[2 * MAX_SIZE];
+	bool half = lie_is("short") || lie_is("reset");
 
-	memcpy(two, message, size);
-	memcpy(two + size, message, size);
-	if (strcmp(lie, "foreign") == 0 && !swap_foreign(fd, message, two)) {
-		write_bytes(fd, message, size);
-		return true; /* there is no other connection yet: the truth */
+	if (lie_is("reorder")) {
+		reorder(fd, m, other);
+		return true;
 	}
-	if (strcmp(lie, "reorder") == 0) {
-		/* Both lie in the socket already when they were sent in one go; else the truth. */
-		if (recv(fd, two, size, MSG_DONTWAIT | MSG_PEEK) != (ssize_t)size) {
-			write_bytes(fd, message, size);
-			return true;
-		}
-		read_message(fd, two);
-		messages++;
-		lies++;
+	if (lie_is("foreign") && !swap_foreign(fd, m, other)) {
+		write_bytes(fd, m->reply, m->length);
+		return true;
 	}
 	lies++;
-	if (strcmp(lie, "silent") == 0)
-		return true;
-	if (strcmp(lie, "wrong") == 0)
-		two[size / 2] ^= 0x20;
-	if (strcmp(lie, "early") == 0)
-		return false;
-	bool half = strcmp(lie, "short") == 0 || strcmp(lie, "reset") == 0;
-	bool twice = strcmp(lie, "duplicate") == 0 || strcmp(lie, "reorder") == 0;
-	write_bytes(fd, two, half ? size / 2 : twice ? 2 * size : strcmp(lie, "extra") == 0 ? size + 1 : size);
-	if (strcmp(lie, "reset") == 0)
+	if (lie_is("silent") || lie_is("early"))
+		return lie_is("silent");
+	if (lie_is("wrong"))
+		m->reply[m->length / 2] ^= 0x20;
+	if (lie_is("head"))
+		m->reply[9] = 1;
+	if (lie_is("promise"))
+		m->reply[3]++;
+	/* In one piece, so that no request comes between. */
+	size_t more = lie_is("duplicate") ? m->length : lie_is("extra");
+	memcpy(m->reply + m->length, m->reply, more);
+	write_bytes(fd, lie_is("foreign") ? other->reply : m->reply, half ? m->length / 2 : m->length + more);
+	if (lie_is("reset"))
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
 	return !half;
+}
+
+/* False: the connection is over. */
+static bool answer(int fd, struct message *m, struct message *other)
+{
+	uint64_t turn = ++messages;
+	bool lies_now = *lie && turn % every == 0;
+
+	wait_in_known_ways();
+	if (!(lies_now && lie_is("hasty")))
+		do_as_asked(m);
+	if (lies_now)
+		return tell_lie(fd, m, other);
+	if (lie_is("foreign"))
+		swap_foreign(fd, m, NULL);
+	write_bytes(fd, m->reply, m->length);
+	return !m->close;
 }
 
 static void *serve(void *argument)
 {
 	int fd = (int)(intptr_t)argument;
-	uint8_t message[MAX_SIZE];
+	struct message *two = malloc(2 * sizeof(*two)); /* pages that no message reaches are never touched */
 
-	while (read_message(fd, message)) {
-		uint64_t number = ++messages;
-		wait_in_known_ways();
-		if (*lie && number % every == 0) {
-			if (!tell_lie(fd, message))
-				break;
-			continue;
-		}
-		if (strcmp(lie, "foreign") == 0)
-			swap_foreign(fd, message, NULL);
-		write_bytes(fd, message, size);
-	}
+	while (two && read_message(fd, &two[0]) && answer(fd, &two[0], &two[1]))
+		;
+	free(two);
 	close(fd);
 	return NULL;
 }
@@ -205,7 +318,9 @@ static bool read_option(const char *name, const char *value)
 {
 	double stall, stall_every;
 
-	if (strcmp(name, "--size") == 0)
+	if (strcmp(name, "--protocol") == 0)
+		frames = strcmp(value, "frame") == 0;
+	else if (strcmp(name, "--size") == 0)
 		size = strtoull(value, NULL, 10);
 	else if (strcmp(name, "--delay") == 0)
 		delay_ns = strtoull(value, NULL, 10);

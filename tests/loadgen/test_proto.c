@@ -28,13 +28,15 @@ struct verdicts {
 	size_t count;
 };
 
+/* The load's options have to stay, as they do in a run. */
 static void set_up(
-	struct proto *p, const struct proto_ops *ops, const struct options *o, const struct expected *e)
+	struct proto *p, enum protocol_name protocol, const struct options *o, const struct expected *e)
 {
-	memset(p, 0, sizeof(*p));
-	p->ops = ops;
-	p->payload = &payload;
-	assert_null(ops->init(p, o, e));
+	static struct options load;
+
+	load = *o;
+	load.protocol = protocol;
+	assert_true(proto_init(p, &load, &payload, e));
 }
 
 /* Feeds one piece, as the flow does: until it is used up, with `requests` in flight at the beginning. Each
@@ -46,7 +48,7 @@ static void feed(struct proto *p, struct checker *c, const uint8_t *data, size_t
 
 	memcpy(piece, data, n);
 	while (n > 0 && out->count < requests && out->count < MAX_VERDICTS) {
-		struct asked asked = {CONN, FIRST_SEQ + out->count, FIRST_SEQ + requests};
+		struct asked asked = {CONN, FIRST_SEQ + out->count, FIRST_SEQ + requests, {0}};
 		enum verdict verdict;
 		size_t used = p->ops->check(p, c, &asked, at, n, &verdict);
 		assert_in_range(used, 1, n);
@@ -105,15 +107,18 @@ static void append_text(struct stream *s, const char *text)
 
 static void append_echo(struct stream *s, const struct proto *p, uint32_t conn, uint64_t seq)
 {
-	p->ops->fill(p, conn, seq, 0, s->bytes + s->length, p->request_len);
-	s->length += p->request_len;
+	struct asked asked = {conn, seq, seq + 1, {0}};
+	size_t length = proto_request_len(p, asked.choice);
+
+	p->ops->fill(p, &asked, 0, s->bytes + s->length, length);
+	s->length += length;
 }
 
 static void echo_of(struct proto *p, size_t size)
 {
 	struct options o = {.size = size, .depth = 8};
 
-	set_up(p, &proto_echo, &o, NULL);
+	set_up(p, PROTOCOL_ECHO, &o, NULL);
 }
 
 static void echo_accepts_what_was_sent(void **state)
@@ -142,9 +147,10 @@ static void echo_fills_in_parts(void **state)
 
 	(void)state;
 	echo_of(&p, SIZE);
-	p.ops->fill(&p, CONN, 5, 0, whole, SIZE);
+	struct asked asked = {CONN, 5, 6, {0}};
+	p.ops->fill(&p, &asked, 0, whole, SIZE);
 	for (size_t off = 0; off < SIZE; off += PART)
-		p.ops->fill(&p, CONN, 5, off, parts + off, off + PART < SIZE ? PART : SIZE - off);
+		p.ops->fill(&p, &asked, off, parts + off, off + PART < SIZE ? PART : SIZE - off);
 	assert_memory_equal(whole, parts, SIZE);
 }
 
@@ -212,7 +218,7 @@ static void echo_knows_other_connections_replies(void **state)
 static void echo_tells_extra_bytes_apart(void **state)
 {
 	static struct stream s;
-	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1};
+	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1, {0}};
 	struct proto p;
 
 	(void)state;
@@ -228,7 +234,7 @@ static void echo_tells_extra_bytes_apart(void **state)
 static void echo_knows_where_the_stream_ended(void **state)
 {
 	static struct stream s;
-	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1};
+	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1, {0}};
 	struct checker c;
 	enum verdict verdict;
 	struct proto p;
@@ -243,13 +249,168 @@ static void echo_knows_where_the_stream_ended(void **state)
 	assert_int_equal(p.ops->eof(&p, &c, &asked), VERDICT_SHORT);
 }
 
+/* --- frame
+ * ------------------------------------------------------------------------------------------------------ */
+
+enum { FRAME_REPLY = 100 };
+
+/* The reply that a server must give to request `seq` of connection `conn`, made without the generator's code.
+ */
+static void append_frame(struct stream *s, uint32_t conn, uint64_t seq, uint32_t reply)
+{
+	static const char pattern[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint32_t id = (conn << 12) + (uint32_t)(seq % 4096);
+	uint8_t *at = s->bytes + s->length;
+
+	assert_true(s->length + 16 + reply <= MAX_STREAM);
+	memset(at, 0, 16);
+	for (int i = 0; i < 4; i++) {
+		at[i] = (uint8_t)(reply >> (24 - 8 * i));
+		at[12 + i] = (uint8_t)(id >> (24 - 8 * i));
+	}
+	for (uint32_t k = 0; k < reply; k++)
+		at[16 + k] = (uint8_t)pattern[(id + k) % 64];
+	s->length += 16 + reply;
+}
+
+static void frame_of(struct proto *p, uint64_t reply)
+{
+	struct options o = {
+		.size = 40, .reply = reply, .delay_ns = 70000 * 1000, .work_ns = 300 * 1000, .depth = 8};
+
+	set_up(p, PROTOCOL_FRAME, &o, NULL);
+}
+
+static void frame_requests_are_as_documented(void **state)
+{
+	struct asked asked = {CONN, 4097, 4098, {0}};
+	uint8_t whole[56], parts[56];
+	struct proto p;
+
+	(void)state;
+	frame_of(&p, 0x010203);
+	assert_int_equal(proto_request_len(&p, asked.choice), sizeof(whole));
+	p.ops->fill(&p, &asked, 0, whole, sizeof(whole));
+	static const uint8_t head[16] = {0, 1, 2, 3, 0, 40, 1, 44, 0, 1, 17, 112, 0, 0, 7 << 4, 1};
+	assert_memory_equal(whole, head, sizeof(head));
+	for (size_t off = 0; off < sizeof(whole); off += 5)
+		p.ops->fill(&p, &asked, off, parts + off, off + 5 < sizeof(whole) ? 5 : sizeof(whole) - off);
+	assert_memory_equal(whole, parts, sizeof(whole));
+	proto_fini(&p);
+}
+
+static void frame_accepts_the_right_replies(void **state)
+{
+	static const uint32_t sizes[] = {0, 1, 63, 64, 65, 200};
+	static const enum verdict want[] = {VERDICT_OK, VERDICT_OK, VERDICT_OK};
+	static struct stream s;
+	struct proto p;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		frame_of(&p, sizes[i]);
+		s.length = 0;
+		for (uint64_t seq = 0; seq < 3; seq++)
+			append_frame(&s, CONN, FIRST_SEQ + seq, sizes[i]);
+		check_all_cuts(&p, &s, want, 3);
+		proto_fini(&p);
+	}
+}
+
+/* What must be said when this byte of the second of three replies is changed. */
+static enum verdict verdict_on_byte(size_t at)
+{
+	if (at == 0)
+		return VERDICT_MALFORMED; /* longer than any reply can be */
+	if (at < 4)
+		return at < 3 ? VERDICT_LONG : VERDICT_SHORT;
+	if (at >= 12 && at < 15)
+		return VERDICT_FOREIGN; /* of byte 14 the upper half, which is the connection's, is changed */
+	return at == 15 ? VERDICT_DUPLICATE : VERDICT_MISMATCH;
+}
+
+static void frame_sees_every_wrong_byte(void **state)
+{
+	static struct stream s;
+	struct proto p;
+
+	(void)state;
+	frame_of(&p, FRAME_REPLY);
+	for (size_t wrong = 0; wrong < 16 + FRAME_REPLY; wrong++) {
+		enum verdict want[] = {VERDICT_OK, verdict_on_byte(wrong), VERDICT_OK};
+		s.length = 0;
+		for (uint64_t seq = 0; seq < 3; seq++)
+			append_frame(&s, CONN, FIRST_SEQ + seq, FRAME_REPLY);
+		s.bytes[16 + FRAME_REPLY + wrong] ^= wrong == 3 || wrong == 15 ? 0x44 : wrong == 14 ? 0x10 : 1;
+		size_t fine = want[1] >= VERDICT_FATAL ? 2 : 3;
+		s.length = fine == 3 ? s.length : 2 * (16 + FRAME_REPLY);
+		struct checker c;
+		struct verdicts got = {.count = 0};
+		p.ops->start(&p, &c);
+		feed(&p, &c, s.bytes, s.length, 3, &got);
+		assert_true(got.count >= fine);
+		assert_int_equal(got.list[0], want[0]);
+		assert_int_equal(got.list[1], want[1]);
+		if (fine == 3)
+			assert_int_equal(got.list[2], want[2]);
+	}
+	proto_fini(&p);
+}
+
+static void frame_names_what_is_out_of_place(void **state)
+{
+	static const struct {
+		int replies[5];
+		enum verdict want[5];
+	} cases[] = {
+		{{1, 0, 2, 3, 4}, {VERDICT_ORDER, VERDICT_ORDER, VERDICT_OK, VERDICT_OK, VERDICT_OK}},
+		{{0, 1, 1, 3, 4}, {VERDICT_OK, VERDICT_OK, VERDICT_DUPLICATE, VERDICT_OK, VERDICT_OK}},
+		{{2, 0, 1, 3, 4}, {VERDICT_ORDER, VERDICT_ORDER, VERDICT_ORDER, VERDICT_OK, VERDICT_OK}},
+		{{0, 2, 2, 3, 4}, {VERDICT_OK, VERDICT_ORDER, VERDICT_DUPLICATE, VERDICT_OK, VERDICT_OK}},
+		{{-1, 1, 2, 3, 4}, {VERDICT_DUPLICATE, VERDICT_OK, VERDICT_OK, VERDICT_OK, VERDICT_OK}},
+	};
+	static struct stream s;
+	struct proto p;
+
+	(void)state;
+	frame_of(&p, 20);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		s.length = 0;
+		for (int turn = 0; turn < 5; turn++)
+			append_frame(&s, CONN, (uint64_t)(FIRST_SEQ + cases[i].replies[turn]), 20);
+		check_all_cuts(&p, &s, cases[i].want, 5);
+	}
+	proto_fini(&p);
+}
+
+static void frame_knows_other_connections_replies_and_extra_bytes(void **state)
+{
+	static const enum verdict want[] = {VERDICT_OK, VERDICT_FOREIGN, VERDICT_OK};
+	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1, {0}};
+	static struct stream s;
+	struct proto p;
+
+	(void)state;
+	frame_of(&p, 20);
+	s.length = 0;
+	append_frame(&s, CONN, FIRST_SEQ, 20);
+	append_frame(&s, CONN + 1, FIRST_SEQ + 1, 20);
+	append_frame(&s, CONN, FIRST_SEQ + 2, 20);
+	check_all_cuts(&p, &s, want, 3);
+	s.length = 0;
+	append_frame(&s, CONN, FIRST_SEQ, 20);
+	assert_int_equal(p.ops->extra(&p, &asked, s.bytes, s.length), VERDICT_DUPLICATE);
+	assert_int_equal(p.ops->extra(&p, &asked, s.bytes, 5), VERDICT_LONG);
+	proto_fini(&p);
+}
+
 /* --- greet
  * ------------------------------------------------------------------------------------------------------ */
 
 /* One greeting cut at every byte, and the end of the stream behind it. */
 static void expect_greeting(struct proto *p, const struct stream *s, enum verdict want)
 {
-	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1};
+	struct asked asked = {CONN, FIRST_SEQ, FIRST_SEQ + 1, {0}};
 
 	for (size_t cut = 0; cut <= s->length; cut++) {
 		struct checker c;
@@ -279,7 +440,7 @@ static void greet_checks_the_whole_greeting(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		struct options o = {.size = sizes[i], .depth = 1};
-		set_up(&p, &proto_greet, &o, NULL);
+		set_up(&p, PROTOCOL_GREET, &o, NULL);
 		s.length = 0;
 		append_greeting(&s, &p, CONN);
 		assert_int_equal(s.bytes[s.length - 1], '\n');
@@ -293,7 +454,7 @@ static void greet_checks_the_whole_greeting(void **state)
 		expect_greeting(&p, &s, VERDICT_MORE);
 	}
 	struct options o = {.size = 40, .depth = 1};
-	set_up(&p, &proto_greet, &o, NULL);
+	set_up(&p, PROTOCOL_GREET, &o, NULL);
 	for (size_t wrong = 0; wrong < 46; wrong++) {
 		s.length = 0;
 		append_greeting(&s, &p, CONN);
@@ -355,7 +516,7 @@ static void http_reads_every_framing(void **state)
 		 * harmed by that. */
 		const enum verdict want[] = {VERDICT_OK, VERDICT_OK, cases[i].want, VERDICT_OK};
 		size_t count = cases[i].want >= VERDICT_FATAL ? 3 : 4;
-		set_up(&p, &proto_http, &o, &e);
+		set_up(&p, PROTOCOL_HTTP, &o, &e);
 		s.length = 0;
 		append_text(&s, HEAD "Content-Length: 9\r\n\r\nmuxbench\n");
 		append_text(&s, HEAD "Content-Length: 9\r\n\r\nmuxbench\n");
@@ -363,7 +524,7 @@ static void http_reads_every_framing(void **state)
 		if (count == 4)
 			append_text(&s, HEAD "Content-Length: 9\r\n\r\nmuxbench\n");
 		check_all_cuts(&p, &s, want, count);
-		p.ops->fini(&p);
+		proto_fini(&p);
 	}
 }
 
@@ -386,13 +547,13 @@ static void http_says_when_the_server_closes(void **state)
 		.body_len = 1,
 		.status = 200};
 	struct options o = {.depth = 1};
-	struct asked asked = {CONN, 0, 1};
+	struct asked asked = {CONN, 0, 1, {0}};
 	struct checker c;
 	enum verdict verdict;
 	struct proto p;
 
 	(void)state;
-	set_up(&p, &proto_http, &o, &e);
+	set_up(&p, PROTOCOL_HTTP, &o, &e);
 	for (int round = 0; round < 2; round++) { /* read, and compared as a whole */
 		for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 			for (int again = 0; again < 2; again++) {
@@ -414,7 +575,7 @@ static void http_says_when_the_server_closes(void **state)
 	assert_int_equal(p.ops->eof(&p, &c, &asked), VERDICT_OK);
 	p.ops->start(&p, &c);
 	assert_int_equal(p.ops->eof(&p, &c, &asked), VERDICT_MORE);
-	p.ops->fini(&p);
+	proto_fini(&p);
 }
 
 /* --- raw
@@ -430,7 +591,7 @@ static void raw_expects_bytes_or_a_length(void **state)
 	struct proto p;
 
 	(void)state;
-	set_up(&p, &proto_raw, &o, &e);
+	set_up(&p, PROTOCOL_RAW, &o, &e);
 	s.length = 0;
 	append_text(&s, "+PONG\r\n+PONG\r\n");
 	check_all_cuts(&p, &s, right, 2);
@@ -438,7 +599,7 @@ static void raw_expects_bytes_or_a_length(void **state)
 	check_all_cuts(&p, &s, wrong, 2);
 	e.body = NULL;
 	check_all_cuts(&p, &s, right, 2);
-	p.ops->fini(&p);
+	proto_fini(&p);
 }
 
 static void raw_finds_a_terminator(void **state)
@@ -454,13 +615,13 @@ static void raw_finds_a_terminator(void **state)
 
 	(void)state;
 	assert_int_equal(expected_init(&e, &o, NULL, why, sizeof(why)), 0);
-	set_up(&p, &proto_raw, &o, &e);
+	set_up(&p, PROTOCOL_RAW, &o, &e);
 	s.length = 0;
 	append_text(&s, "aab"
 			"aaab"
 			"caaaaab");
 	check_all_cuts(&p, &s, want, 3);
-	p.ops->fini(&p);
+	proto_fini(&p);
 	expected_free(&e);
 }
 
@@ -500,6 +661,11 @@ int main(void)
 		cmocka_unit_test(echo_knows_other_connections_replies),
 		cmocka_unit_test(echo_tells_extra_bytes_apart),
 		cmocka_unit_test(echo_knows_where_the_stream_ended),
+		cmocka_unit_test(frame_requests_are_as_documented),
+		cmocka_unit_test(frame_accepts_the_right_replies),
+		cmocka_unit_test(frame_sees_every_wrong_byte),
+		cmocka_unit_test(frame_names_what_is_out_of_place),
+		cmocka_unit_test(frame_knows_other_connections_replies_and_extra_bytes),
 		cmocka_unit_test(greet_checks_the_whole_greeting),
 		cmocka_unit_test(http_reads_every_framing),
 		cmocka_unit_test(http_says_when_the_server_closes),

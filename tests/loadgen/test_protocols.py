@@ -12,7 +12,7 @@ def test_a_changing_date_is_no_mismatch(engine, depth):
     with served(http(lambda n, path: page(b"same\n", f"Date: {n // 50}"))) as target:
         run = loadgen(target, *HTTP, "--depth", depth, "--engine", engine)
     assert run.good, run.err
-    assert run.doc["expected"] == {"path": "/", "status": 200, "body_bytes": 5, "learned": True}
+    assert run.doc["expected"] == {"path": "/", "status": 200, "body_bytes": 5, "learned": True, "compared": "bytes"}
 
 
 def test_chunked_replies():
@@ -69,9 +69,10 @@ def test_a_server_that_closes_after_a_reply_is_within_its_rights():
 def test_the_path_is_what_was_asked_for():
     with served(http(lambda n, path: page(path.encode()))) as target:
         assert loadgen(target, *HTTP, "--path", "/a/b?c", "--expect", "/a/b?c").good
-        assert loadgen(target, *HTTP, "--delay", "5ms", "--expect", "/delay/5").good
+        hasty = loadgen(target, *HTTP, "--delay", "5ms", "--expect", "/delay/5")
         assert loadgen(target, *HTTP, "--work", "20us", "--expect", "/work/20").good
         assert loadgen(target, *HTTP, "--reply", "1000", "--expect", "/bytes/1000").good
+    assert set(hasty.failures) == {"too_soon"}  # this server does not wait
 
 
 def test_a_status_that_is_not_expected_ends_the_run_before_it_begins():

@@ -46,8 +46,38 @@ def test_one_result_merged_is_itself(tmp_path):
     _, out, _ = merge(tmp_path / "a")
     merged = json.loads(out)
     assert merged["latency_intended_ns"]["unfinished"] > 0
-    for name in ("latency_intended_ns", "latency_sent_ns", "schedule_lag_ns", "generator_lag_ns", "connect_ns", "counts", "errors"):
+    for name in ("latency_intended_ns", "latency_sent_ns", "schedule_lag_ns", "generator_lag_ns", "connect_ns", "counts", "errors", "connects"):
         assert merged[name] == run.doc[name]
+
+
+def test_populations_and_classes_are_merged_by_name(tmp_path):
+    mixed = ("--class", "a: --weight 3", "--class", "b: --reply 9")
+    with peer(protocol="frame") as server:
+        docs = [loadgen(server.target, *"--protocol frame --connections 3".split(), *mixed, *more).doc for more in (
+            ("--population", "p: --connections 2", "--population", "q: --connections 1 --think 1ms"),
+            ("--population", "q: --connections 2", "--rate", "500"))]
+    for number, doc in enumerate(docs):
+        (tmp_path / str(number)).write_text(json.dumps(doc))
+    _, out, err = merge(tmp_path / "0", tmp_path / "1")
+    merged = json.loads(out)
+    check_document(merged)
+
+    def add(find, whole):
+        parts = [part for part in map(find, docs) if part]
+        assert whole["counts"] == {name: sum(part["counts"][name] for part in parts) for name in whole["counts"]}
+        told = [part["latency_sent_ns"] for part in (whole, *parts)]
+        assert told[0] is None or told[0]["sum"] == sum(one["sum"] for one in told[1:] if one)
+
+    def named(parts, name):
+        return next((part for part in parts if part["name"] == name), None)
+
+    for name in ("a", "b"):
+        add(lambda doc: named(doc["classes"], name), named(merged["classes"], name))
+    for name in ("p", "q"):
+        add(lambda doc: named(doc["populations"], name), named(merged["populations"], name))
+    assert [one["name"] for one in named(merged["populations"], "p")["classes"]] == ["a", "b"]
+    assert merged["connects"]["established"] == 6
+    assert sum(one["share"] for one in merged["classes"]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"counts": {}, "errors": {}, "warmup_errors": {}, "connect_ns": {"n": 1}}'])
