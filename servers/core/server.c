@@ -169,7 +169,23 @@ void counters_add(struct counters *sum, const struct counters *counters)
 		sum->errors[i] += counters->errors[i];
 }
 
+static void print_workers(const struct counters *each, const uint64_t *requests, unsigned workers)
+{
+	for (unsigned i = 0; i < workers; i++)
+		printf("%s{\"accepted\": %ju, \"requests\": %ju, \"wakeups\": %ju, \"eagain\": %ju}",
+			i ? ", " : ", \"workers\": [", (uintmax_t)each[i].accepted, (uintmax_t)requests[i],
+			(uintmax_t)each[i].wakeups, (uintmax_t)each[i].eagain);
+	if (workers)
+		printf("]");
+}
+
 int server_report(const struct counters *counters, uint64_t requests)
+{
+	return server_report_workers(counters, requests, NULL, NULL, 0);
+}
+
+int server_report_workers(const struct counters *counters, uint64_t requests, const struct counters *each,
+	const uint64_t *of_each, unsigned workers)
 {
 	if (unlink_path)
 		unlink(unlink_path);
@@ -186,6 +202,8 @@ int server_report(const struct counters *counters, uint64_t requests)
 		printf("%s\"%s\": %ju", separator, name ? name : "other", (uintmax_t)counters->errors[i]);
 		separator = ", ";
 	}
-	printf("}, \"peak_connections\": %ju}\n", (uintmax_t)counters->peak);
+	printf("}, \"peak_connections\": %ju", (uintmax_t)counters->peak);
+	print_workers(each, of_each, workers);
+	printf("}\n");
 	return fflush(stdout) == 0 ? 0 : 1;
 }

@@ -42,6 +42,10 @@ void counters_add(struct counters *sum, const struct counters *);
 /* The contract's last line of stdout. Returns main's exit status. */
 int server_report(const struct counters *, uint64_t requests);
 
+/* The same, with what each of several workers did; the sum's peak is then the sum of theirs. */
+int server_report_workers(const struct counters *sum, uint64_t requests, const struct counters *each,
+	const uint64_t *requests_of_each, unsigned workers);
+
 /* Ends the process with status 1 and "NAME: WHAT: why" on stderr. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

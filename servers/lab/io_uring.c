@@ -39,7 +39,8 @@ struct client {
 	uint8_t *own; /* receive buffer, with --buffers own */
 	bool receiving, cancelling, sending, leaving;
 	bool chained;    /* its greeting is a chain in the kernel: timeout, send, shutdown */
-	int send_result; /* of a zero-copy send whose bytes the kernel still holds */
+	bool lent;       /* a zero-copy send is done, but the kernel still holds its bytes */
+	int send_result; /* of that send */
 	struct __kernel_timespec chain_delay;
 };
 
@@ -115,6 +116,7 @@ static void set_receiving(struct client *client);
 static void cancel(struct client *client, enum operation operation);
 static void resume_expired(void);
 static void close_client(struct client *client);
+static void abort_send(struct client *client);
 static void close_file(int fd);
 
 static const struct model model = {
@@ -174,6 +176,9 @@ static void check_knobs(const struct options *options)
 	if (knobs[SUBMITS].value && knobs[WAIT_MIN].given)
 		options_refuse(model.name, "--submit poller and --wait-min do not fit: "
 					   "a minimal wait belongs to the call that submits");
+	if (knobs[SENDS].value && knobs[FILES].value)
+		options_refuse(model.name, "--send zerocopy and --files direct do not fit: "
+					   "a send whose peer is silent is ended by a socket option");
 	if (knobs[SENDS].value && options->unix_path)
 		options_refuse(model.name, "--send zerocopy and --listen do not fit: Unix sockets have none");
 	if (knobs[MIN_WAIT].given && !knobs[WAIT_MIN].given)
@@ -437,8 +442,12 @@ static void sent(struct client *client, const struct io_uring_cqe *cqe)
 	int result = cqe->flags & IORING_CQE_F_NOTIF ? client->send_result : cqe->res;
 	if (cqe->flags & IORING_CQE_F_MORE) {
 		client->send_result = result;
+		client->lent = true;
+		if (client->leaving)
+			abort_send(client);
 		return;
 	}
+	client->lent = false;
 	client->sending = false;
 	if (client->leaving) {
 		close_client(client);
@@ -591,6 +600,8 @@ static void close_client(struct client *client)
 			cancel(client, TIMEOUT); /* which ends the whole chain, if it has not begun to send */
 		if (client->sending)
 			cancel(client, SEND);
+		if (client->lent)
+			abort_send(client);
 	}
 	if (client->receiving || client->sending)
 		return;
@@ -602,8 +613,21 @@ static void close_client(struct client *client)
 	count_close(&counters);
 }
 
+/* The peer may never take what was sent without copying, and as long the memory is lent: a reset takes it back.
+ */
+static void abort_send(struct client *client)
+{
+	struct linger reset = {.l_onoff = 1, .l_linger = 0};
+	setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	shutdown(client->fd, SHUT_RDWR);
+	close(client->fd);
+	client->fd = -1;
+}
+
 static void close_file(int fd)
 {
+	if (fd < 0)
+		return;
 	if (!knobs[FILES].value) {
 		close(fd);
 		return;
