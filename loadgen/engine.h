@@ -25,7 +25,7 @@ struct engine {
 	/* Forgets c's socket and closes it; not one event of it is delivered afterwards. */
 	void (*close)(struct worker *w, struct conn *c);
 
-	/* Paced reading: the pause of c is over. NULL where an engine cannot pace. */
+	/* A slow reader: the pause of c is over. */
 	void (*read_on)(struct worker *w, struct conn *c);
 
 	/* Waits for events until `deadline_ns` (0: only looks) and hands them to the flow. */

@@ -1,7 +1,7 @@
 /* The io_uring engine: one system call submits what is to be sent and brings what has arrived. Each socket has
  * one multishot receive for its whole life, fed from a ring of buffers that go back as soon as they are read,
- * and at most one send in flight. All receives of a batch were done inside that call, so one reading of the
- * clock behind it is true for all of them.
+ * and at most one send in flight. A slow reader has single receives of its part instead. All receives of a
+ * batch were done inside that call, so one reading of the clock behind it is true for all of them.
  *
  * A socket that io_uring still works on stays open after close(); shutdown() comes first, which sends the FIN
  * and ends the receive. What is still reported of an earlier life of a slot is known by the life in its
@@ -132,6 +132,8 @@ static int ur_init(struct worker *w)
 	if (failed)
 		return failed;
 	e->buffer_size = w->proto.reply_hint > SMALL_BUFFER ? LARGE_BUFFER : SMALL_BUFFER;
+	if (w->options->read_part > e->buffer_size)
+		e->buffer_size = (size_t)w->options->read_part;
 	failed = make_buffers(e);
 	w->failed = failed ? "io_uring_register_buf_ring (needs Linux 6.0; --engine epoll does not)" : NULL;
 	w->failed_errno = -failed;
@@ -187,7 +189,10 @@ static void arm_receive(struct worker *w, struct conn *c)
 {
 	struct io_uring_sqe *sqe = next_sqe(w->engine_state);
 
-	io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+	if (w->options->read_part)
+		io_uring_prep_recv(sqe, c->fd, NULL, (size_t)w->options->read_part, 0);
+	else
+		io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
 	sqe->flags |= IOSQE_BUFFER_SELECT;
 	sqe->buf_group = BUFFER_GROUP;
 	io_uring_sqe_set_data64(sqe, key_of(w, c, OP_RECEIVE));
@@ -256,7 +261,11 @@ static void received(struct worker *w, struct conn *c, const struct io_uring_cqe
 	} else if (cqe->res != -ENOBUFS) {
 		flow_failed(w, c, -cqe->res, now);
 	}
-	if (c->life == life && c->state == CONN_UP && !(cqe->flags & IORING_CQE_F_MORE))
+	if (c->life != life || c->state != CONN_UP || (cqe->flags & IORING_CQE_F_MORE))
+		return;
+	if (w->options->read_part && cqe->res > 0)
+		flow_read_later(w, c, now);
+	else
 		arm_receive(w, c);
 }
 
@@ -281,7 +290,8 @@ static void connected(struct worker *w, struct conn *c, int result)
 		return;
 	}
 	flow_connected(w, c, clock_now());
-	if (c->life == life && c->state == CONN_UP)
+	/* A slow reader's pause may have outlived the connection before this one: its end arms the receive. */
+	if (c->life == life && c->state == CONN_UP && !c->read_waits)
 		arm_receive(w, c);
 }
 
@@ -341,4 +351,5 @@ const struct engine engine_uring = {
 	.send = ur_send,
 	.close = ur_close,
 	.wait = ur_wait,
+	.read_on = arm_receive,
 };

@@ -73,7 +73,7 @@ static bool try_rate(const struct search *s, double rate, struct result *r)
 
 	if (!run_at(s, rate, r))
 		return false;
-	uint64_t unfinished = r->loads[0].total.scheduled - r->loads[0].total.classes[CLASS_OK];
+	uint64_t unfinished = r->loads[0].total.scheduled - r->loads[0].total.outcomes[OUTCOME_OK];
 	*step = (struct find_step){
 		.rate = rate, .achieved_rps = report_rps(r, &r->loads[0].total), .value_ns = HIST_INFINITE};
 	if (r->loads[0].total.scheduled > 0)

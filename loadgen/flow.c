@@ -164,7 +164,7 @@ static uint64_t dispatch_schedule(struct worker *w)
 		if (due_ns > (now = clock_now()))
 			return due_ns;
 		if (shed_ns && now - due_ns > shed_ns) {
-			flow_end_unissued(w, due_ns, CLASS_SHED);
+			flow_end_unissued(w, due_ns, OUTCOME_SHED);
 			schedule_advance(s);
 			continue;
 		}
@@ -244,7 +244,7 @@ void flow_flush(struct worker *w, struct conn *c, uint64_t now)
 		return;
 	int failed = w->engine->send(w, c, now);
 	if (failed)
-		lives_lose(w, c, class_of_io_errno(-failed), now);
+		lives_lose(w, c, outcome_of_io_errno(-failed), now);
 }
 
 /* --- the tick --- */
@@ -319,11 +319,11 @@ void flow_finish(struct worker *w)
 	for (uint32_t i = 0; i < w->conn_count; i++) {
 		struct conn *c = &w->conns[i];
 		while (c->answered < c->issued)
-			flow_end_request(w, c, CLASS_INFLIGHT_END);
+			flow_end_request(w, c, OUTCOME_INFLIGHT_END);
 		lives_close(w, c);
 	}
 	if (!w->running || w->options->mode == MODE_CLOSED)
 		return;
 	for (; w->schedule.next_ns < flow_window_end(w); schedule_advance(&w->schedule))
-		flow_end_unissued(w, w->schedule.next_ns, CLASS_NEVER_SENT);
+		flow_end_unissued(w, w->schedule.next_ns, OUTCOME_NEVER_SENT);
 }

@@ -29,7 +29,7 @@ uint64_t flow_next_edge(const struct worker *w, uint64_t now);
 /* Nothing is in flight and nothing is queued. */
 bool flow_drained(const struct worker *w);
 
-/* After the drain: what is still in flight or queued gets its class, every socket is closed. */
+/* After the drain: what is still in flight or queued gets its outcome, every socket is closed. */
 void flow_finish(struct worker *w);
 
 /* --- for engines --- */

@@ -30,13 +30,14 @@ void flow_send_later(struct worker *w, struct conn *c);
 void flow_issue(struct worker *w, struct conn *c, uint64_t intended_ns);
 
 /* A request that was due and never given to a connection. */
-void flow_end_unissued(struct worker *w, uint64_t intended_ns, enum class class);
+void flow_end_unissued(struct worker *w, uint64_t intended_ns, enum outcome outcome);
 
 /* Request r begins to leave for the kernel. */
 void flow_mark_sent(struct worker *w, struct request *r, uint64_t now);
 
-/* The oldest request in flight on c ends in `class`, or with its right reply whose last byte came at `now`. */
-void flow_end_request(struct worker *w, struct conn *c, enum class class);
+/* The oldest request in flight on c ends in `outcome`, or with its right reply whose last byte came at `now`.
+ */
+void flow_end_request(struct worker *w, struct conn *c, enum outcome outcome);
 void flow_complete(struct worker *w, struct conn *c, uint64_t now);
 
 /* --- connections, lives.c --- */
@@ -49,7 +50,7 @@ void lives_close(struct worker *w, struct conn *c);
 void lives_recycle(struct worker *w, struct conn *c, uint64_t now);
 
 /* c has failed, and with it all its requests in flight; its slot goes on. */
-void lives_lose(struct worker *w, struct conn *c, enum class class, uint64_t now);
+void lives_lose(struct worker *w, struct conn *c, enum outcome outcome, uint64_t now);
 
 /* Opens slots that are down and due, never too many at once. Returns when to be called again. */
 uint64_t lives_open_due(struct worker *w, uint64_t now);

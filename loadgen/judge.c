@@ -116,7 +116,7 @@ static void check_punctual(struct judgement *j, const struct options *o, const s
 
 static bool load_failed(const struct tally *t)
 {
-	return tally_errors(t) > 0 || t->classes[CLASS_OK] == 0 || t->unsolicited > 0 ||
+	return tally_errors(t) > 0 || t->outcomes[OUTCOME_OK] == 0 || t->unsolicited > 0 ||
 	       tally_connect_failures(&t->connects) > 0 || tally_connect_failures(&t->idle_connects) > 0 ||
 	       t->idle_connects.replaced > 0;
 }

@@ -83,7 +83,7 @@ static void go_on(struct worker *w, struct conn *c, uint64_t now)
 void lives_recycle(struct worker *w, struct conn *c, uint64_t now)
 {
 	if (c->answered < c->issued) {
-		lives_lose(w, c, CLASS_EARLY_EOF, now);
+		lives_lose(w, c, OUTCOME_EARLY_EOF, now);
 		return;
 	}
 	counts_of(w, c)->recycled++;
@@ -91,10 +91,10 @@ void lives_recycle(struct worker *w, struct conn *c, uint64_t now)
 	go_on(w, c, now);
 }
 
-void lives_lose(struct worker *w, struct conn *c, enum class class, uint64_t now)
+void lives_lose(struct worker *w, struct conn *c, enum outcome outcome, uint64_t now)
 {
 	while (c->answered < c->issued)
-		flow_end_request(w, c, class);
+		flow_end_request(w, c, outcome);
 	counts_of(w, c)->replaced++;
 	lives_close(w, c);
 	go_on(w, c, now);
@@ -118,11 +118,11 @@ void flow_connected(struct worker *w, struct conn *c, uint64_t now)
 
 void flow_connect_failed(struct worker *w, struct conn *c, int error, uint64_t now)
 {
-	enum class class = class_of_connect_errno(error);
+	enum outcome outcome = outcome_of_connect_errno(error);
 
-	counts_of(w, c)->failed[class]++;
+	counts_of(w, c)->failed[outcome]++;
 	while (c->answered < c->issued)
-		flow_end_request(w, c, class);
+		flow_end_request(w, c, outcome);
 	lives_close(w, c);
 	uint32_t doublings = c->attempts < MAX_DOUBLINGS ? c->attempts : MAX_DOUBLINGS;
 	open_later(w, c, now + (FIRST_RETRY_NS << doublings));
@@ -164,7 +164,7 @@ static void sweep_conn(struct worker *w, struct conn *c, uint64_t now)
 	} else if (c->state == CONN_UP && c->answered < c->issued) {
 		uint64_t sent_ns = c->requests[c->answered & w->ring_mask].sent_ns;
 		if (sent_ns && now > sent_ns + w->options->timeout_ns)
-			lives_lose(w, c, CLASS_TIMEOUT, now);
+			lives_lose(w, c, OUTCOME_TIMEOUT, now);
 	}
 }
 

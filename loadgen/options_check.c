@@ -101,9 +101,6 @@ static bool check_pace(const struct options *o, char *why, size_t size)
 		return options_wrong(why, size,
 			"--read-part and --read-every need each other, such as --read-part 1KiB --read-every "
 			"10ms");
-	if (o->read_part > 0 && o->engine == ENGINE_IO_URING)
-		return options_wrong(
-			why, size, "--read-part needs --engine epoll: io_uring's receives cannot be held back");
 	return true;
 }
 

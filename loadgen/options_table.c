@@ -79,7 +79,7 @@ const struct row options_rows[] = {
 		"write requests in parts of so many bytes [whole]"},
 	{"send-every", "TIME", TIME, AT(send_every_ns), 0, DAY_NS, NULL, "pause between these parts [0]"},
 	{"read-part", "BYTES", BYTES, AT(read_part), 1, 65536, NULL,
-		"slow reader: read at most so many bytes per --read-every on each connection (epoll) [all]"},
+		"slow reader: read at most so many bytes per --read-every on each connection [all]"},
 	{"read-every", "TIME", TIME, AT(read_every_ns), NS_PER_US, DAY_NS, NULL, "pause between these reads"},
 	HEADING("Time"),
 	{"warmup", "TIME", TIME, AT(warmup_ns), 0, DAY_NS, NULL, "load before the measured window [1s]"},

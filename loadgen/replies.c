@@ -22,13 +22,13 @@ static bool answered(struct worker *w, struct conn *c, enum verdict verdict, uin
 
 	/* A reply that came too late, but before the sweep saw that it was missing. */
 	if (took_ns > w->options->timeout_ns) {
-		lives_lose(w, c, CLASS_TIMEOUT, now);
+		lives_lose(w, c, OUTCOME_TIMEOUT, now);
 		return false;
 	}
 	if (verdict != VERDICT_OK)
-		flow_end_request(w, c, class_of_verdict(verdict));
+		flow_end_request(w, c, outcome_of_verdict(verdict));
 	else if (took_ns < w->proto.kinds[r->choice.kind].delay_ns)
-		flow_end_request(w, c, CLASS_TOO_SOON);
+		flow_end_request(w, c, OUTCOME_TOO_SOON);
 	else
 		flow_complete(w, c, now);
 	bool over = w->per_life > 0 && c->answered - c->first == w->per_life;
@@ -51,7 +51,7 @@ static bool check_replies(struct worker *w, struct conn *c, const uint8_t *data,
 
 		if (!owes(w, c)) {
 			w->tally.unsolicited++;
-			lives_lose(w, c, CLASS_LONG, now);
+			lives_lose(w, c, OUTCOME_LONG, now);
 			return false;
 		}
 		struct asked asked = asked_first(w, c);
@@ -64,7 +64,7 @@ static bool check_replies(struct worker *w, struct conn *c, const uint8_t *data,
 		if (n > 0 && c->issued - c->answered == 1 && verdict < VERDICT_FATAL)
 			verdict = w->proto.ops->extra(&w->proto, &asked, data, n);
 		if (verdict >= VERDICT_FATAL) {
-			lives_lose(w, c, class_of_verdict(verdict), now);
+			lives_lose(w, c, outcome_of_verdict(verdict), now);
 			return false;
 		}
 		if (!answered(w, c, verdict, now))
@@ -103,12 +103,13 @@ void flow_eof(struct worker *w, struct conn *c, uint64_t now)
 		flow_complete(w, c, c->last_byte_ns);
 		lives_recycle(w, c, now);
 	} else {
-		lives_lose(w, c, verdict == VERDICT_MORE ? CLASS_EARLY_EOF : class_of_verdict(verdict), now);
+		lives_lose(
+			w, c, verdict == VERDICT_MORE ? OUTCOME_EARLY_EOF : outcome_of_verdict(verdict), now);
 	}
 	dispatch_queued(w, now);
 }
 
 void flow_failed(struct worker *w, struct conn *c, int error, uint64_t now)
 {
-	lives_lose(w, c, class_of_io_errno(error), now);
+	lives_lose(w, c, outcome_of_io_errno(error), now);
 }

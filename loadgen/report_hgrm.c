@@ -110,14 +110,14 @@ static bool write_load(const char *path, const struct load *load, char *why, siz
 {
 	const struct tally *t = &load->total;
 	const char *name = load->options->name ? load->options->name : "";
-	struct spectrum s = {load->options, "", &t->intended, &t->sent, t->scheduled - t->classes[CLASS_OK]};
+	struct spectrum s = {load->options, "", &t->intended, &t->sent, t->scheduled - t->outcomes[OUTCOME_OK]};
 
 	snprintf(s.whose, sizeof(s.whose), "%s", name);
 	bool fine = write_file(path, &s, why, why_size);
 	for (uint32_t i = 0; fine && i < t->kind_count; i++) {
 		const struct kind_tally *k = &t->kinds[i];
 		s = (struct spectrum){
-			load->options, "", &k->intended, &k->sent, k->scheduled - k->classes[CLASS_OK]};
+			load->options, "", &k->intended, &k->sent, k->scheduled - k->outcomes[OUTCOME_OK]};
 		snprintf(s.whose, sizeof(s.whose), "%s%s%s", name, *name ? "." : "",
 			load->options->classes[i]->name);
 		fine = write_file(path, &s, why, why_size);

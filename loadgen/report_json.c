@@ -117,16 +117,16 @@ static json_t *events(const struct result *r)
 }
 
 /* "reset 3, timeout 1" */
-static void list_classes(const uint64_t *a, const uint64_t *b, int first, char *out, size_t size)
+static void list_outcomes(const uint64_t *a, const uint64_t *b, int first, char *out, size_t size)
 {
 	size_t used = 0;
 
 	out[0] = '\0';
-	for (int i = first; i < CLASS_COUNT && used < size; i++) {
+	for (int i = first; i < OUTCOME_COUNT && used < size; i++) {
 		uint64_t n = a[i] + (b ? b[i] : 0);
 		if (n)
-			used += (size_t)snprintf(
-				out + used, size - used, "%s%s %" PRIu64, used ? ", " : "", class_names[i], n);
+			used += (size_t)snprintf(out + used, size - used, "%s%s %" PRIu64, used ? ", " : "",
+				outcome_names[i], n);
 	}
 }
 
@@ -134,15 +134,15 @@ static void list_classes(const uint64_t *a, const uint64_t *b, int first, char *
 static void add_load_failures(json_t *list, const struct load *load, const char *who)
 {
 	const struct tally *t = &load->total;
-	char classes[512];
+	char ends[512];
 
-	list_classes(t->classes, t->outside, CLASS_FIRST_ERROR, classes, sizeof(classes));
-	if (classes[0])
+	list_outcomes(t->outcomes, t->outside, OUTCOME_FIRST_ERROR, ends, sizeof(ends));
+	if (ends[0])
 		json_array_append_new(
-			list, json_sprintf("failed: %srequests ended as %s (warm-up included)", who, classes));
-	list_classes(t->connects.failed, t->idle_connects.failed, 0, classes, sizeof(classes));
-	if (classes[0])
-		json_array_append_new(list, json_sprintf("failed: %sconnects ended as %s", who, classes));
+			list, json_sprintf("failed: %srequests ended as %s (warm-up included)", who, ends));
+	list_outcomes(t->connects.failed, t->idle_connects.failed, 0, ends, sizeof(ends));
+	if (ends[0])
+		json_array_append_new(list, json_sprintf("failed: %sconnects ended as %s", who, ends));
 	if (t->idle_connects.replaced)
 		json_array_append_new(
 			list, json_sprintf("failed: %s%llu idle connections were lost and replaced", who,
@@ -151,7 +151,7 @@ static void add_load_failures(json_t *list, const struct load *load, const char 
 		json_array_append_new(
 			list, json_sprintf("failed: %sbytes that nobody had asked for came on %llu connections",
 				      who, (unsigned long long)t->unsolicited));
-	if (t->classes[CLASS_OK] == 0)
+	if (t->outcomes[OUTCOME_OK] == 0)
 		json_array_append_new(
 			list, json_sprintf("failed: %snot one request of the window was answered", who));
 }

@@ -4,36 +4,37 @@
 #include "distribution.h"
 #include "report_parts.h"
 
-static json_t *by_class(const uint64_t *classes, int first)
+static json_t *by_outcome(const uint64_t *outcomes, int first)
 {
 	json_t *object = json_object();
 
-	for (int i = first; i < CLASS_COUNT; i++) {
-		if (classes[i])
-			json_object_set_new(object, class_names[i], json_integer((json_int_t)classes[i]));
+	for (int i = first; i < OUTCOME_COUNT; i++) {
+		if (outcomes[i])
+			json_object_set_new(object, outcome_names[i], json_integer((json_int_t)outcomes[i]));
 	}
 	return object;
 }
 
 /* How the requests of a load, or of one of its classes, ended. */
-static json_t *ends(uint64_t scheduled, uint64_t completed, const uint64_t *classes, const uint64_t *outside)
+static json_t *ends(uint64_t scheduled, uint64_t completed, const uint64_t *outcomes, const uint64_t *outside)
 {
 	uint64_t errors = 0, outside_errors = 0;
 
-	for (int i = CLASS_FIRST_ERROR; i < CLASS_COUNT; i++) {
-		errors += classes[i];
+	for (int i = OUTCOME_FIRST_ERROR; i < OUTCOME_COUNT; i++) {
+		errors += outcomes[i];
 		outside_errors += outside[i];
 	}
 	return json_pack("{sI sI sI sI sI sI sI sI sI}", "scheduled", (json_int_t)scheduled, "ok",
-		(json_int_t)classes[CLASS_OK], "shed", (json_int_t)classes[CLASS_SHED], "inflight_end",
-		(json_int_t)classes[CLASS_INFLIGHT_END], "never_sent", (json_int_t)classes[CLASS_NEVER_SENT],
-		"errors", (json_int_t)errors, "completed", (json_int_t)completed, "warmup_ok",
-		(json_int_t)outside[CLASS_OK], "warmup_errors", (json_int_t)outside_errors);
+		(json_int_t)outcomes[OUTCOME_OK], "shed", (json_int_t)outcomes[OUTCOME_SHED], "inflight_end",
+		(json_int_t)outcomes[OUTCOME_INFLIGHT_END], "never_sent",
+		(json_int_t)outcomes[OUTCOME_NEVER_SENT], "errors", (json_int_t)errors, "completed",
+		(json_int_t)completed, "warmup_ok", (json_int_t)outside[OUTCOME_OK], "warmup_errors",
+		(json_int_t)outside_errors);
 }
 
 static json_t *counts(const struct tally *t)
 {
-	json_t *d = ends(t->scheduled, t->completed, t->classes, t->outside);
+	json_t *d = ends(t->scheduled, t->completed, t->outcomes, t->outside);
 
 	json_object_set_new(d, "sent_bytes", json_integer((json_int_t)t->sent_bytes));
 	json_object_set_new(d, "received_bytes", json_integer((json_int_t)t->received_bytes));
@@ -44,7 +45,7 @@ static json_t *connects(const struct connect_counts *c)
 {
 	return json_pack("{sI sI sI sI so}", "attempts", (json_int_t)c->attempts, "established",
 		(json_int_t)c->established, "replaced", (json_int_t)c->replaced, "recycled",
-		(json_int_t)c->recycled, "failed", by_class(c->failed, 0));
+		(json_int_t)c->recycled, "failed", by_outcome(c->failed, 0));
 }
 
 static json_t *fairness(const struct fairness *f)
@@ -68,15 +69,15 @@ static json_t *class_json(
 {
 	const struct options *o = load->options->classes[i];
 	const struct kind_tally *k = &load->total.kinds[i];
-	uint64_t unfinished = load->options->mode == MODE_OPEN ? k->scheduled - k->classes[CLASS_OK] : 0;
+	uint64_t unfinished = load->options->mode == MODE_OPEN ? k->scheduled - k->outcomes[OUTCOME_OK] : 0;
 	json_t *d = json_pack("{ss sI}", "name", o->name, "weight", (json_int_t)o->weight);
 
 	json_object_set_new(d, "share",
 		load->total.scheduled ? json_real((double)k->scheduled / (double)load->total.scheduled)
 				      : json_null());
-	json_object_set_new(d, "counts", ends(k->scheduled, k->completed, k->classes, k->outside));
-	json_object_set_new(d, "errors", by_class(k->classes, CLASS_FIRST_ERROR));
-	json_object_set_new(d, "warmup_errors", by_class(k->outside, CLASS_FIRST_ERROR));
+	json_object_set_new(d, "counts", ends(k->scheduled, k->completed, k->outcomes, k->outside));
+	json_object_set_new(d, "errors", by_outcome(k->outcomes, OUTCOME_FIRST_ERROR));
+	json_object_set_new(d, "warmup_errors", by_outcome(k->outside, OUTCOME_FIRST_ERROR));
 	json_object_set_new(d, "achieved_rps", json_real(report_per_second(r, k->completed)));
 	json_object_set_new(d, "latency_intended_ns", distribution_json(&k->intended, unfinished));
 	json_object_set_new(d, "latency_sent_ns", distribution_json(&k->sent, 0));
@@ -99,12 +100,12 @@ json_t *report_load_json(const struct load *load, const struct result *r, const 
 {
 	const struct options *o = load->options;
 	const struct tally *t = &load->total;
-	uint64_t unfinished = o->mode == MODE_OPEN ? t->scheduled - t->classes[CLASS_OK] : 0;
+	uint64_t unfinished = o->mode == MODE_OPEN ? t->scheduled - t->outcomes[OUTCOME_OK] : 0;
 	json_t *d = json_object();
 
 	json_object_set_new(d, "counts", counts(t));
-	json_object_set_new(d, "errors", by_class(t->classes, CLASS_FIRST_ERROR));
-	json_object_set_new(d, "warmup_errors", by_class(t->outside, CLASS_FIRST_ERROR));
+	json_object_set_new(d, "errors", by_outcome(t->outcomes, OUTCOME_FIRST_ERROR));
+	json_object_set_new(d, "warmup_errors", by_outcome(t->outside, OUTCOME_FIRST_ERROR));
 	json_object_set_new(d, "unsolicited", json_integer((json_int_t)t->unsolicited));
 	json_object_set_new(d, "connects", connects(&t->connects));
 	json_object_set_new(d, "idle_connects", connects(&t->idle_connects));

@@ -32,16 +32,16 @@ static void latencies(FILE *out, const char *title, const struct histogram *h, u
 	fprintf(out, "  max %s\n", text_duration((double)h->max, text, sizeof(text)));
 }
 
-static void classes(FILE *out, const char *title, const uint64_t *counts, int first)
+static void outcomes(FILE *out, const char *title, const uint64_t *counts, int first)
 {
 	const char *separator = "";
 
-	for (int i = first; i < CLASS_COUNT; i++) {
+	for (int i = first; i < OUTCOME_COUNT; i++) {
 		if (!counts[i])
 			continue;
 		if (!*separator)
 			fprintf(out, "%-17s  ", title);
-		fprintf(out, "%s%s %" PRIu64, separator, class_names[i], counts[i]);
+		fprintf(out, "%s%s %" PRIu64, separator, outcome_names[i], counts[i]);
 		separator = ", ";
 	}
 	if (*separator)
@@ -99,10 +99,10 @@ static void describe(FILE *out, const struct options *o, const char *name)
 static void class_lines(FILE *out, const struct options *o, const struct kind_tally *k, uint64_t all)
 {
 	fprintf(out, "class %-11s  %" PRIu64 " requests (%.3g %%), %" PRIu64 " ok\n", o->name, k->scheduled,
-		all ? 100 * (double)k->scheduled / (double)all : 0, k->classes[CLASS_OK]);
-	latencies(out, "  intended", &k->intended, k->scheduled - k->classes[CLASS_OK]);
+		all ? 100 * (double)k->scheduled / (double)all : 0, k->outcomes[OUTCOME_OK]);
+	latencies(out, "  intended", &k->intended, k->scheduled - k->outcomes[OUTCOME_OK]);
 	latencies(out, "  sent", &k->sent, 0);
-	classes(out, "  not ok", k->classes, CLASS_OK + 1);
+	outcomes(out, "  not ok", k->outcomes, OUTCOME_OK + 1);
 }
 
 static void load_lines(FILE *out, const struct load *load, const struct result *r)
@@ -110,16 +110,16 @@ static void load_lines(FILE *out, const struct load *load, const struct result *
 	const struct tally *t = &load->total;
 
 	fprintf(out, "%-17s  %.0f replies/s over %.3f s; %" PRIu64 " requests, %" PRIu64 " ok\n", "throughput",
-		report_rps(r, t), (double)r->window_ns / 1e9, t->scheduled, t->classes[CLASS_OK]);
-	latencies(out, "latency intended", &t->intended, t->scheduled - t->classes[CLASS_OK]);
+		report_rps(r, t), (double)r->window_ns / 1e9, t->scheduled, t->outcomes[OUTCOME_OK]);
+	latencies(out, "latency intended", &t->intended, t->scheduled - t->outcomes[OUTCOME_OK]);
 	latencies(out, "latency sent", &t->sent, 0);
 	latencies(out, "schedule lag", &t->lag, 0);
 	latencies(out, "generator late", &t->late, 0);
 	latencies(out, "connect", &t->connect, 0);
-	classes(out, "not ok", t->classes, CLASS_OK + 1);
-	classes(out, "not ok (warm-up)", t->outside, CLASS_OK + 1);
-	classes(out, "connects failed", t->connects.failed, 0);
-	classes(out, "idle failed", t->idle_connects.failed, 0);
+	outcomes(out, "not ok", t->outcomes, OUTCOME_OK + 1);
+	outcomes(out, "not ok (warm-up)", t->outside, OUTCOME_OK + 1);
+	outcomes(out, "connects failed", t->connects.failed, 0);
+	outcomes(out, "idle failed", t->idle_connects.failed, 0);
 	if (t->idle_connects.replaced)
 		fprintf(out, "%-17s  %" PRIu64 "\n", "idle lost", t->idle_connects.replaced);
 	for (uint32_t i = 0; i < t->kind_count; i++)

@@ -18,14 +18,14 @@ static void count_scheduled(struct worker *w, bool counted, struct choice choice
 		kind->scheduled += counted;
 }
 
-static void count_end(struct worker *w, bool counted, struct choice choice, enum class class)
+static void count_end(struct worker *w, bool counted, struct choice choice, enum outcome outcome)
 {
 	struct kind_tally *kind = kind_of(w, choice);
 
-	(counted ? w->tally.classes : w->tally.outside)[class]++;
+	(counted ? w->tally.outcomes : w->tally.outside)[outcome]++;
 	if (kind)
-		(counted ? kind->classes : kind->outside)[class]++;
-	if (w->box && class >= CLASS_FIRST_ERROR)
+		(counted ? kind->outcomes : kind->outside)[outcome]++;
+	if (w->box && outcome >= OUTCOME_FIRST_ERROR)
 		w->box->current.errors++;
 }
 
@@ -43,13 +43,13 @@ void flow_issue(struct worker *w, struct conn *c, uint64_t intended_ns)
 	count_scheduled(w, r->counted, r->choice);
 }
 
-void flow_end_unissued(struct worker *w, uint64_t intended_ns, enum class class)
+void flow_end_unissued(struct worker *w, uint64_t intended_ns, enum outcome outcome)
 {
 	bool counted = flow_in_window(w, intended_ns);
 	struct choice choice = chooser_next(&w->chooser);
 
 	count_scheduled(w, counted, choice);
-	count_end(w, counted, choice, class);
+	count_end(w, counted, choice, outcome);
 }
 
 void flow_mark_sent(struct worker *w, struct request *r, uint64_t now)
@@ -59,13 +59,13 @@ void flow_mark_sent(struct worker *w, struct request *r, uint64_t now)
 		hist_record(&w->tally.lag, now - r->intended_ns);
 }
 
-void flow_end_request(struct worker *w, struct conn *c, enum class class)
+void flow_end_request(struct worker *w, struct conn *c, enum outcome outcome)
 {
 	const struct request *r = &c->requests[c->answered & w->ring_mask];
 
 	c->answered++;
 	w->in_flight--;
-	count_end(w, r->counted, r->choice, class);
+	count_end(w, r->counted, r->choice, outcome);
 }
 
 /* A good reply to a request of the window. */
@@ -102,7 +102,7 @@ void flow_complete(struct worker *w, struct conn *c, uint64_t now)
 		hist_record(&w->box->current.latency,
 			now - (w->options->mode == MODE_OPEN ? r->intended_ns : r->sent_ns));
 	}
-	flow_end_request(w, c, CLASS_OK);
+	flow_end_request(w, c, OUTCOME_OK);
 }
 
 /* --- its bytes --- */

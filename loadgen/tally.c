@@ -8,7 +8,7 @@ static void add_connects(struct connect_counts *into, const struct connect_count
 	into->established += from->established;
 	into->replaced += from->replaced;
 	into->recycled += from->recycled;
-	for (int i = 0; i < CLASS_COUNT; i++)
+	for (int i = 0; i < OUTCOME_COUNT; i++)
 		into->failed[i] += from->failed[i];
 }
 
@@ -16,8 +16,8 @@ static void add_kind(struct kind_tally *into, const struct kind_tally *from)
 {
 	into->scheduled += from->scheduled;
 	into->completed += from->completed;
-	for (int i = 0; i < CLASS_COUNT; i++) {
-		into->classes[i] += from->classes[i];
+	for (int i = 0; i < OUTCOME_COUNT; i++) {
+		into->outcomes[i] += from->outcomes[i];
 		into->outside[i] += from->outside[i];
 	}
 	hist_add(&into->intended, &from->intended);
@@ -65,8 +65,8 @@ void tally_add(struct tally *into, const struct tally *from)
 	into->sends += from->sends;
 	into->send_blocked += from->send_blocked;
 	into->idle_ns += from->idle_ns;
-	for (int i = 0; i < CLASS_COUNT; i++) {
-		into->classes[i] += from->classes[i];
+	for (int i = 0; i < OUTCOME_COUNT; i++) {
+		into->outcomes[i] += from->outcomes[i];
 		into->outside[i] += from->outside[i];
 	}
 	add_connects(&into->connects, &from->connects);
@@ -80,18 +80,18 @@ void tally_add(struct tally *into, const struct tally *from)
 		add_kind(&into->kinds[i], &from->kinds[i]);
 }
 
-static uint64_t sum_of(const uint64_t *classes)
+static uint64_t sum_of(const uint64_t *outcomes)
 {
 	uint64_t sum = 0;
 
-	for (int i = 0; i < CLASS_COUNT; i++)
-		sum += classes[i];
+	for (int i = 0; i < OUTCOME_COUNT; i++)
+		sum += outcomes[i];
 	return sum;
 }
 
 uint64_t tally_ended(const struct tally *t)
 {
-	return sum_of(t->classes);
+	return sum_of(t->outcomes);
 }
 
 bool tally_is_whole(const struct tally *t)
@@ -101,7 +101,7 @@ bool tally_is_whole(const struct tally *t)
 
 	for (uint32_t i = 0; i < t->kind_count; i++) {
 		const struct kind_tally *k = &t->kinds[i];
-		whole = whole && sum_of(k->classes) == k->scheduled && k->sent.n == k->classes[CLASS_OK];
+		whole = whole && sum_of(k->outcomes) == k->scheduled && k->sent.n == k->outcomes[OUTCOME_OK];
 		scheduled += k->scheduled;
 		completed += k->completed;
 	}
@@ -112,8 +112,8 @@ uint64_t tally_errors(const struct tally *t)
 {
 	uint64_t sum = 0;
 
-	for (int i = CLASS_FIRST_ERROR; i < CLASS_COUNT; i++)
-		sum += t->classes[i] + t->outside[i];
+	for (int i = OUTCOME_FIRST_ERROR; i < OUTCOME_COUNT; i++)
+		sum += t->outcomes[i] + t->outside[i];
 	return sum;
 }
 

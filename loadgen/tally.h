@@ -5,27 +5,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "classes.h"
+#include "outcome.h"
 #include "histogram.h"
 
 struct connect_counts {
 	uint64_t attempts, established, replaced,
 		recycled; /* replaced: lost after they stood; recycled: closed as agreed */
-	uint64_t failed[CLASS_COUNT];
+	uint64_t failed[OUTCOME_COUNT];
 };
 
 /* Of one class of requests. */
 struct kind_tally {
 	uint64_t scheduled, completed;
-	uint64_t classes[CLASS_COUNT], outside[CLASS_COUNT];
+	uint64_t outcomes[OUTCOME_COUNT], outside[OUTCOME_COUNT];
 	struct histogram intended, sent;
 };
 
 struct tally {
-	uint64_t scheduled;            /* requests due inside the window */
-	uint64_t classes[CLASS_COUNT]; /* how they ended */
-	uint64_t outside[CLASS_COUNT]; /* how requests due outside the window (warm-up) ended */
-	uint64_t completed;            /* good replies that arrived inside the window, whenever they were due */
+	uint64_t scheduled;               /* requests due inside the window */
+	uint64_t outcomes[OUTCOME_COUNT]; /* how they ended */
+	uint64_t outside[OUTCOME_COUNT];  /* how requests due outside the window (warm-up) ended */
+	uint64_t completed; /* good replies that arrived inside the window, whenever they were due */
 	uint64_t sent_bytes, received_bytes;
 	uint64_t unsolicited; /* connections on which bytes came while nothing was asked */
 	struct connect_counts connects, idle_connects;

@@ -49,7 +49,6 @@ WRONG = {
     "objective and rate": (*GOOD, "--find-rate", "p99=1ms", "--rate", "5"),
     "pause without parts": (*GOOD, "--send-every", "1ms"),
     "parts without pause": (*GOOD, "--read-part", "10"),
-    "paced io_uring": (*GOOD, "--read-part", "10", "--read-every", "1ms", "--engine", "io_uring"),
     "no pause": (*GOOD, "--pause", "1@2"),
     "too many connections": ("--target", "127.0.0.1:9", "--protocol", "echo", "--connections", "900000"),
     "many sources elsewhere": ("--target", "192.0.2.1:9", "--protocol", "echo", "--connections", "1", "--sources", "5"),

@@ -115,15 +115,17 @@ def test_requests_written_in_parts(engine):
     assert at_once.doc["client"]["sends"] > at_once.doc["counts"]["ok"]
 
 
-def test_a_slow_reader_takes_its_time():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_slow_reader_takes_its_time(engine):
     with peer(size=1000) as server:
-        run = loadgen(server.target, *"--protocol echo --connections 5 --size 1000 --read-part 100 --read-every 2ms".split())
+        run = loadgen(server.target, *"--protocol echo --connections 5 --size 1000 --read-part 100 --read-every 2ms".split(), "--engine", engine)
     assert run.good, run.err
     assert run.doc["latency_sent_ns"]["min"] >= 9 * 2_000_000
 
 
-def test_a_slow_reader_of_a_server_that_closes():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_slow_reader_of_a_server_that_closes(engine):
     with served(greet) as target:
-        run = loadgen(target, *"--protocol greet --connections 5 --read-part 10 --read-every 1ms".split())
+        run = loadgen(target, *"--protocol greet --connections 5 --read-part 10 --read-every 1ms".split(), "--engine", engine)
     assert run.good, run.err
     assert run.doc["latency_sent_ns"]["min"] >= 6 * 1_000_000  # 70 bytes

@@ -23,7 +23,7 @@ def some_options(rng: random.Random, size: int) -> list:
         words += ["--think", "1ms"]
     if rng.random() < 0.2:
         words += ["--send-part", rng.choice([1, 7, 1000]), "--send-every", rng.choice(["0", "1ms"])]
-    if "epoll" in words and rng.random() < 0.2:
+    if rng.random() < 0.2:
         words += ["--read-part", rng.choice([1, 100, 60000]), "--read-every", "1ms"]
     if rng.random() < 0.2:
         words += ["--population", "p: --connections 2 --per-connection 3"]
