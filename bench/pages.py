@@ -6,6 +6,7 @@ The line on system calls has a form that a test reads, up to its first full stop
 
     Per request, one connection at a time: epoll_wait, futex 3 times (why), recv, send.
     Per request, one connection at a time: recv... (as often as it finds nothing), send.
+    Per request, one connection at a time: none.
 
 Items stand between commas: a call's name as the C library or the kernel has it; how often, when not once; why, in
 brackets.  Three dots after a name say that its number depends on time: at least once, and no more is promised.
@@ -83,6 +84,8 @@ def calls_of(comment: str, name: str) -> Calls:
         raise BenchError(f"{where}: the opening comment has no such line; docs/adding-a-server.md has its form")
     exact: dict[str, int] = {}
     open_ended = set()
+    if found[1] == "none":
+        return Calls(exact, frozenset())
     for text in re.split(r",? and |, ", found[1].replace("…", "...")):
         item = ITEM.fullmatch(text.strip())
         if not item:

@@ -163,6 +163,14 @@ static const char *spoken(const struct model *model, const char *separator)
 	return names;
 }
 
+static _Noreturn void refuse_option(const struct model *model, int option)
+{
+	if (option == WORKERS || option == LISTEN)
+		options_refuse(model->name, "this model has no --%s", option_name(option));
+	options_refuse(model->name, "this model speaks %s, which has no use for --%s", spoken(model, ", "),
+		option_name(option));
+}
+
 static enum protocol protocol(const struct model *model)
 {
 	for (int i = 0; i < PROTOCOLS; i++) {
@@ -303,7 +311,7 @@ struct options options_parse(const struct model *model, int argc, char **argv)
 		options.core.protocol++;
 	while ((option = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
 		if (!has(model, option))
-			options_refuse(name, "this model has no --%s", option_name(option));
+			refuse_option(model, option);
 		switch (option) {
 		case HELP:
 			print_help(model);

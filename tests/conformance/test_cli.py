@@ -31,15 +31,34 @@ def test_describe_is_one_json_object(model: Model) -> None:
 def test_help_names_the_options_of_the_contract(model: Model) -> None:
     done = run(model, "--help")
     assert (done.returncode, done.stderr) == (0, ""), done
-    options = ("--port", "--protocol", "--delay", "--backlog", "--bind", "--listen")
+    options = ["--port", "--protocol", "--backlog", "--bind", *(f"--{option}" for option in model.options)]
     missing = [option for option in options if option not in done.stdout]
     assert not missing, f"--help says nothing about {missing}"
+    assert model.has("delay") == bool({"greet", "http"} & set(model.protocols)), "--delay is for what greet and http do"
 
 
 def test_version_is_one_line(model: Model) -> None:
     done = run(model, "--version")
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1), done
     assert re.search(r"\d", done.stdout), f"no version number in {done.stdout!r}"
+
+
+NOT_FOR_ALL = {"workers": ["2"], "delay": ["1ms"], "delay-blocks": [], "loops-per-us": ["5"], "listen": ["unix:x"],
+               "file": [__file__]}
+
+
+def test_an_option_that_it_does_not_have_is_refused_by_name(model: Model) -> None:
+    for option in sorted(set(NOT_FOR_ALL) - model.options):
+        done = run(model, f"--{option}", *NOT_FOR_ALL[option])
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert f"--{option}" in one_line(done.stderr)
+
+
+def test_a_protocol_that_it_does_not_speak_is_refused_by_name(model: Model) -> None:
+    for protocol in set(PROTOCOLS) - set(model.protocols):
+        done = run(model, "--protocol", protocol)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert protocol in one_line(done.stderr)
 
 
 BAD_USAGE = {
@@ -76,7 +95,8 @@ BAD_USAGE = {
 @pytest.mark.parametrize("case", BAD_USAGE)
 def test_bad_usage_is_one_line_and_exit_2(model: Model, case: str) -> None:
     args = BAD_USAGE[case]
-    speaking = "greet" if args[0] == "--delay" else model.protocols[0]  # echo takes no delay, whatever its value
+    # Echo takes no delay, whatever its value; one that speaks nothing else has no --delay to be used well.
+    speaking = "greet" if args[0] == "--delay" and "greet" in model.protocols else model.protocols[0]
     protocol = [] if args[0] == "--protocol" else ["--protocol", speaking]
     if args == ["--port"]:
         protocol, args = [], [*protocol, "--port"]
@@ -157,6 +177,7 @@ def test_bind(model: Model, protocol: str, serve, address: str) -> None:
         Client(("127.0.0.1", server.port))
 
 
+@pytest.mark.having("listen")
 def test_unix_socket(model: Model, protocol: str, serve, tmp_path: Path) -> None:
     """Every protocol over a Unix socket; a second run finds the path usable again."""
     path = str(tmp_path / "socket")
@@ -175,6 +196,8 @@ def test_unix_socket(model: Model, protocol: str, serve, tmp_path: Path) -> None
 
 
 def test_a_unix_path_in_use_is_left_alone(model: Model, serve, tmp_path: Path) -> None:
+    if not model.has("listen"):
+        pytest.skip(f"{model.name} has no --listen, and refuses it")
     file = tmp_path / "precious"
     file.write_text("data")
     done = run(model, "--protocol", model.protocols[0], "--listen", f"unix:{file}")

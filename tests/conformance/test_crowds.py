@@ -11,7 +11,7 @@ from harness import proc
 from harness.client import Client, body, get, reply
 from harness.frames import Frame
 from harness.model import Model
-from harness.rounds import ROUND, others_must_wait, round_trip
+from harness.rounds import ROUND, expect_quiet, others_must_wait, round_trip
 from harness.server import Server
 
 
@@ -111,8 +111,7 @@ def test_out_of_descriptors_and_back(model: Model, protocol: str, serve) -> None
         client.send(ROUND[protocol][0])
     first, waiting = clients[0], clients[1:]
     first.expect(ROUND[protocol][1])
-    share = proc.busy_share(server.pid)
-    assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time with clients waiting for a descriptor"
+    expect_quiet(server, "with clients waiting for a descriptor")
     if not model.alone:
         inside = [c for c in clients[1:] if c.readable(0)]
         assert 20 <= len(inside) + 1 < 64, f"{len(inside) + 1} clients inside a limit of 64 files"
@@ -138,9 +137,8 @@ def test_out_of_descriptors_without_a_client_to_wait_for(model: Model, protocol:
     client = server.connect()
     client.send(ROUND[protocol][0])
     reserved = client.readable(0.3)
-    share = proc.busy_share(server.pid)
+    expect_quiet(server, "with no descriptor left")
     resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
-    assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time with no descriptor left"
     client.expect(ROUND[protocol][1])
     client.close()
     assert reserved or server.stop()["errors"].get("EMFILE", 0) >= 1

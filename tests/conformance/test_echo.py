@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from harness.client import fill, pump
+from harness.client import pump
 from harness.model import Model
+from harness.rounds import fill_up
 
 pytestmark = [pytest.mark.speaks("echo"), pytest.mark.wire]
 NOISE = random.Random(1).randbytes(1 << 20)
@@ -57,8 +58,9 @@ def test_half_close_keeps_what_is_owed(model: Model, protocol: str, serve) -> No
 
 def test_half_close_keeps_what_a_full_socket_still_owes(model: Model, protocol: str, serve) -> None:
     """The same where the server is stuck in the middle: its socket is full when the FIN arrives behind unread input."""
-    client = serve(protocol).connect(receive_buffer=4096)
-    taken = fill(client, NOISE)
+    server = serve(protocol)
+    client = server.connect(receive_buffer=4096)
+    taken = fill_up(server, client, NOISE)
     client.half_close()
     # Read slowly, so that the server's last bytes do not fit its socket when it comes to the FIN.
     got = pump(client, b"", pause_s=0.001, chunk=8192)

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from harness import proc
-from harness.client import fill, get, pump
+from harness.client import get, pump
 from harness.model import Model
-from harness.rounds import ROUND
+from harness.rounds import ROUND, fill_up
 from harness.server import Server
 
 
@@ -94,7 +94,7 @@ def test_with_idle_clients(model: Model, protocol: str, serve, number: int) -> N
 def test_while_a_client_is_stuck(model: Model, protocol: str, serve) -> None:
     """A client that never reads does not hold up the end."""
     server = serve(protocol)
-    fill(server.connect(receive_buffer=4096), b"x" * 65536 if protocol == "echo" else get("/bytes/100000"))
+    fill_up(server, server.connect(receive_buffer=4096), b"x" * 65536 if protocol == "echo" else get("/bytes/100000"))
     assert server.stop()["accepted"] == 1
 
 

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from harness import proc
-from harness.client import Client, difference, fill, get, pump
+from harness.client import Client, difference, get, pump
 from harness.model import DEFAULT_WORKERS, Model
-from harness.rounds import ROUND, asking_for, others_make_progress, others_must_wait, round_trip
+from harness.rounds import ROUND, asking_for, expect_quiet, fill_up, others_make_progress, others_must_wait, round_trip
 from harness.server import Server
 
 NOISE = random.Random(4).randbytes(10 << 20)
@@ -101,9 +101,8 @@ def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
     server = serve(protocol)
     stuck = [server.connect(receive_buffer=4096) for _ in range(1 if model.alone else 4)]
     data = NOISE[:1 << 20] if protocol == "echo" else asking_for(2000, protocol)[0]
-    taken = [fill(client, data) for client in stuck]
-    share = proc.busy_share(server.pid)
-    assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time over clients that never read"
+    taken = [fill_up(server, client, data) for client in stuck]
+    expect_quiet(server, "over clients that never read")
     if model.alone:
         waiting = others_must_wait(server, protocol)
         stuck[0].reset()
@@ -124,7 +123,8 @@ def test_a_client_that_never_reads_and_leaves(model: Model, protocol: str, serve
     before = proc.fds(server.pid)
     for leave in (Client.reset, Client.close, Client.reset):
         client = server.connect(receive_buffer=4096)
-        fill(client, NOISE[:65536] if protocol == "echo" else asking_for(100_000, protocol)[0], quiet_s=0.15)
+        request = NOISE[:65536] if protocol == "echo" else asking_for(100_000, protocol)[0]
+        fill_up(server, client, request, quiet_s=0.15)
         leave(client)
     proc.eventually(lambda: len(proc.fds(server.pid)) == len(before), "the descriptors of clients that left are closed")
     round_trip(server.connect(), protocol)
@@ -140,8 +140,7 @@ def test_idle_and_paused_clients_cost_no_cpu(model: Model, protocol: str, serve)
     paused[1].half_close()
     paused[2].send(b"more input")
     server.connect()
-    share = proc.busy_share(server.pid)
-    assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time over paused clients"
+    expect_quiet(server, "over paused clients")
 
 
 @pytest.mark.speaks("greet", "http")
@@ -150,8 +149,7 @@ def test_finished_clients_that_linger_cost_no_cpu(model: Model, protocol: str, s
     client = server.connect()
     client.send(b"Bob\n" if protocol == "greet" else get("/", "Connection: close"))
     client.receive_all()
-    share = proc.busy_share(server.pid)
-    assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time over a client that has not closed yet"
+    expect_quiet(server, "over a client that has not closed yet")
 
 
 @pytest.mark.speaks("greet", "http")

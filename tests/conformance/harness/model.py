@@ -13,6 +13,7 @@ from pathlib import Path
 
 PROTOCOLS = ("echo", "greet", "http", "frame")
 DEFAULT_WORKERS = 16
+EXCEPTIONS = ("spins", "unbounded")  # docs/conformance.md says what is expected of a model that names one
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -22,6 +23,7 @@ class Model:
     protocols: tuple[str, ...] = PROTOCOLS
     options: frozenset[str] = frozenset()
     clients_at_once: int | None = None
+    exceptions: frozenset[str] = frozenset()  # from the rules, by the names in EXCEPTIONS
     sanitizer: str | None = None
     problem: str | None = None  # why --describe could not be believed; only test_cli.py runs then
     command: tuple[str, ...] = ()  # where more than the path is needed to start it
@@ -53,6 +55,16 @@ class Model:
         A model with --workers sleeps in its workers, so a delay of D caps it at workers / D requests a second.
         """
         return DEFAULT_WORKERS if "workers" in self.options else self.clients_at_once
+
+    @property
+    def spins(self) -> bool:
+        """It never sleeps, by what it is."""
+        return "spins" in self.exceptions
+
+    @property
+    def unbounded(self) -> bool:
+        """It takes what a client sends even if that one never reads."""
+        return "unbounded" in self.exceptions
 
     def has(self, option: str) -> bool:
         return option.lstrip("-") in self.options
@@ -99,6 +111,8 @@ def check_description(text: str, name: str) -> dict:
             raise ValueError(f"--describe: {key!r} is {found.get(key, 'missing')!r}, expected {kind}")
     if found["name"] != name:
         raise ValueError(f"--describe: name is {found['name']!r}, the executable is called {name!r}")
+    if unknown := set(found.get("exceptions", [])) - set(EXCEPTIONS):
+        raise ValueError(f"--describe: unknown exceptions {sorted(unknown)}, there are {EXCEPTIONS}")
     if not found["protocols"]:
         raise ValueError("--describe: speaks no protocol")
     return found
@@ -115,7 +129,7 @@ def describe(path: Path) -> Model:
         return Model(path, sanitizer=model.sanitizer, problem=str(error))
     return Model(path, tuple(p for p in found["protocols"] if p in PROTOCOLS),
                  frozenset(str(o).lstrip("-").split()[0] for o in found["options"] if str(o).strip("-")),
-                 found["clients_at_once"], model.sanitizer)
+                 found["clients_at_once"], frozenset(found.get("exceptions", [])), model.sanitizer)
 
 
 def contender(told: dict) -> Model:

@@ -1,7 +1,8 @@
 """The smallest exchange of each protocol, and what others see of the server while someone misbehaves."""
 from __future__ import annotations
 
-from .client import Client, body, get, reply
+from . import proc
+from .client import Client, body, fill, get, reply
 from .frames import Frame
 from .server import Server
 
@@ -20,6 +21,29 @@ def round_trip(client: Client, protocol: str) -> None:
     request, answer = ROUND[protocol]
     client.send(request)
     client.expect(answer)
+
+
+def expect_quiet(server: Server, when: str) -> None:
+    """A server that has nothing to do sleeps. Of one that says it spins the opposite is expected, in every moment:
+    what `busy_poll` teaches."""
+    if server.model.spins:
+        share = proc.busy_share(server.pid, windows=1)
+        assert share > 0.9, f"the server says that it never sleeps, and does for {1 - share:.0%} of the time {when}"
+        return
+    share = proc.busy_share(server.pid)
+    assert share < proc.QUIET_SHARE, f"the server is busy {share:.0%} of the time {when}"
+
+
+MORE_THAN_FITS = 24 << 20  # more than two sockets and a bounded server can hold
+
+
+def fill_up(server: Server, client: Client, data: bytes, quiet_s: float = 0.3) -> int:
+    """Send without ever reading until nothing more is taken. One that says it is unbounded takes anything, which is
+    what `sockmap` teaches; so it is not filled, but given more than would fit any other."""
+    if not server.model.unbounded:
+        return fill(client, data, quiet_s)
+    client.send((data * (MORE_THAN_FITS // len(data) + 1))[:MORE_THAN_FITS])
+    return MORE_THAN_FITS
 
 
 def others_make_progress(server: Server, protocol: str, rounds: int = 20) -> None:
