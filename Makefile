@@ -136,7 +136,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list doctor plots docs demo anatomy reach micro print-flags
+.PHONY: bench list doctor plots docs demo anatomy crosscheck reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory all
@@ -153,8 +153,9 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 	@bench/require.sh bench
 	@$(BENCH) derive $(RUN)
 
-docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample)
+docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=NAME: a crosscheck)
 	@bench/require.sh bench
+	@$(if $(CROSSCHECK),$(BENCH) crosscheck --sample $(CROSSCHECK))
 	@$(BENCH) docs $(if $(RUN),--from $(RUN))
 
 demo: all  ## the first source document's experiment, live: three clients at once on every model
@@ -164,6 +165,10 @@ demo: all  ## the first source document's experiment, live: three clients at onc
 anatomy: all  ## system calls per request by name, in lock-step and under load, and memory per idle connection (MODELS="a b")
 	@bench/require.sh bench test
 	@$(BENCH) anatomy $(MODELS)
+
+crosscheck: all  ## the same servers under our load generator, wrk, h2load and ab: do they agree, and why not (half an hour)
+	@bench/require.sh bench test
+	@$(BENCH) crosscheck $(if $(BLOCKS),--blocks $(BLOCKS))
 
 reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=servers|...: only these)
 	@bench/require.sh bench extras

@@ -7,7 +7,7 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, agree, anatomy, check, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
+from bench import adhoc, agree, anatomy, check, crosscheck, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -86,6 +86,8 @@ def parser() -> argparse.ArgumentParser:
     listed = command("list", do_list, "list models, experiments, metrics or runs")
     listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
     anatomy.add_options(command("anatomy", do_anatomy, "count system calls per request by name, and memory per idle connection"))
+    said = "do wrk, h2load and ab measure what our load generator measures, and why not where they do not"
+    crosscheck.add_options(command("crosscheck", do_crosscheck, said))
     reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
     micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
@@ -182,6 +184,10 @@ def do_list(options: argparse.Namespace, console: Console) -> int:
 
 def do_anatomy(options: argparse.Namespace, console: Console) -> int:
     return anatomy.run(options, console)
+
+
+def do_crosscheck(options: argparse.Namespace, console: Console) -> int:
+    return crosscheck.from_options(console, options)
 
 
 def do_reach(options: argparse.Namespace, console: Console) -> int:

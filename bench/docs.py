@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import derive, paths, records
+from bench import crosscheck_text, derive, paths, records
 from bench.arms import sort_key
 from bench.errors import BenchError, UsageError
 from bench.units import nearest, number
@@ -132,6 +132,7 @@ def models_table(summary: dict) -> str:
 BLOCKS: dict[str, Callable[[dict], str]] = {
     "results-table": headline_table,
     "results-from": provenance,
+    **{name: lambda _, name=name: crosscheck_text.block(name) for name in crosscheck_text.BLOCKS},
     "figure-rates": figure("rates"),
     "figure-connections": figure("connections"),
     "figure-idle": figure("idle"),
@@ -208,4 +209,4 @@ def draw_figures() -> list[Path]:
     )
     if done.returncode != 0:
         raise BenchError(f"the figures could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return [Path(line) for line in done.stdout.splitlines()]
+    return [Path(line) for line in done.stdout.splitlines()] + crosscheck_text.draw_sample()

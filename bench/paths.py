@@ -8,6 +8,7 @@ EXPERIMENTS = ROOT / "bench" / "experiments"
 CONTENDERS = ROOT / "bench" / "contenders"
 SCHEMAS = ROOT / "bench" / "schema"
 SAMPLE_RUN = ROOT / "results" / "sample"
+CROSSCHECK_SAMPLE = SAMPLE_RUN / "crosscheck"
 
 
 def build_dir() -> Path:
