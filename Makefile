@@ -156,7 +156,7 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=NAME: a crosscheck)
 	@bench/require.sh bench
 	@$(if $(CROSSCHECK),$(BENCH) crosscheck --sample $(CROSSCHECK))
-	@$(BENCH) docs $(if $(RUN),--from $(RUN))
+	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY))
 
 demo: all  ## the first source document's experiment, live: three clients at once on every model
 	@bench/require.sh bench

@@ -7,6 +7,7 @@ under load (bench/traced.py, where the kernel's tracepoints can be read), memory
 """
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Iterable
@@ -51,12 +52,14 @@ def run(options: argparse.Namespace, console: Console) -> int:
     with runner.alone(False), runner.buried() as undertaker:
         folder = records.create(paths.results_dir(options.results), "anatomy")
         bed = Bed(str(paths.build_dir() / "loadgen"), placement.place(), undertaker)
-        records.write_json(folder / "env.json", env.collect())
+        environment = env.collect()
+        records.write_json(folder / "env.json", environment)
+        run = {"kind": "run", "run": folder.name, "requests": options.requests, "environment": env.footer(environment)}
         with open(folder / FILE, "w") as file:
-            for record in measure_all(models, passes, options.requests, bed, console):
+            for record in itertools.chain([run], measure_all(models, passes, options.requests, bed, console)):
                 file.write(json.dumps({"schema": records.SCHEMA, **record}, ensure_ascii=False) + "\n")
                 file.flush()
-    found = read(folder)
+    found = derive(folder)
     console.print(table(found))
     console.print(f"records: {paths.shown(folder / FILE)}", highlight=False)
     return 1 if any(record.get("failed") for record in found) else 0
@@ -104,13 +107,28 @@ def read(folder: Path) -> list[dict]:
     return found
 
 
+def derive(folder: Path) -> list[dict]:
+    """The records; and what the figure shows of them, kept in derived/anatomy.json."""
+    found = read(folder)
+    run = next(record for record in found if record["kind"] == "run")
+    models = {}
+    for model in models_of(found):
+        exact, load = of(found, model, "lockstep", "echo"), of(found, model, "tracepoints")
+        if exact:
+            models[model] = {"lockstep": exact["calls"], "load": load["calls"] if load and load["valid"] else None}
+    (folder / "derived").mkdir(exist_ok=True)
+    shown = {"schema": records.SCHEMA, "run": run["run"], "environment": run["environment"], "models": models}
+    records.write_json(folder / "derived" / "anatomy.json", shown)
+    return found
+
+
 def of(found: list[dict], model: str, kind: str, case: str | None = None) -> dict | None:
     """The one record of that kind."""
-    return next((r for r in found if r["model"] == model and r["kind"] == kind and r.get("case") == case), None)
+    return next((r for r in found if r.get("model") == model and r["kind"] == kind and r.get("case") == case), None)
 
 
 def models_of(found: list[dict]) -> list[str]:
-    return sorted({record["model"] for record in found}, key=sort_key)
+    return sorted({record["model"] for record in found if "model" in record}, key=sort_key)
 
 
 def calls_text(record: dict | None, join: str = ", ") -> str:
@@ -118,7 +136,7 @@ def calls_text(record: dict | None, join: str = ", ") -> str:
     if not record:
         return "–"
     calls = sorted(record["calls"].items())
-    return join.join(name if n == 1 else f"{name} × {number(round(n, 2))}" for name, n in calls if n >= 0.01) or "none"
+    return join.join(name if round(n, 2) == 1 else f"{name} × {number(round(n, 2))}" for name, n in calls if n >= 0.01) or "none"
 
 
 def bytes_text(value: int | None) -> str:

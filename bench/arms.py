@@ -11,8 +11,13 @@ from bench import paths
 from bench.errors import BenchError, UsageError
 from bench.units import nearest
 
-# The order in which a reader meets the models: from one client at a time to completions.
-ORDER = ("blocking", "thread_per_conn", "thread_pool", "select", "poll", "epoll_lt", "epoll_et", "io_uring")
+# The order in which a reader meets the models: one client at a time, threads, readiness, libraries, completions.
+ORDER = (
+    *("floor", "blocking", "fork_per_conn", "prefork", "thread_per_conn", "thread_pool"),
+    *("busy_poll", "select", "poll", "epoll_lt", "epoll_et", "sigio", "kqueue"),
+    *("coroutine", "libuv", "libevent", "libev"),
+    *("posix_aio", "linux_aio", "io_uring", "sockmap"),
+)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import crosscheck_text, derive, paths, records
+from bench import crosscheck_text, derive, docs_models, paths, records
 from bench.arms import sort_key
 from bench.errors import BenchError, UsageError
 from bench.units import nearest, number
 
 DOCUMENTS = ("README.md", "docs/*.md")
-MARK = re.compile(r"(<!-- begin:([a-z-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- begin:([a-z0-9_-]+) -->\n)(.*?)(<!-- end:\2 -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "figure-connections": figure("connections"),
     "figure-idle": figure("idle"),
     "models": models_table,
+    **docs_models.BLOCKS,
 }
 
 
@@ -179,10 +180,12 @@ def without_bins(value: object) -> object:
     return [without_bins(inner) for inner in value] if isinstance(value, list) else value
 
 
-def make(run: Path | None) -> list[Path]:
+def make(run: Path | None, anatomy: str | None = None, results: Path = paths.ROOT / "results") -> list[Path]:
     """Regenerates figures and documents; the files that changed."""
     if run:
         take_sample(run)
+    if anatomy:
+        docs_models.take_sample(anatomy, results)
     if not (paths.SAMPLE_RUN / "plan.json").exists():
         raise UsageError(
             f"no sample of records in {paths.shown(paths.SAMPLE_RUN)}; make a run the sample with: make docs RUN=NAME"
@@ -196,7 +199,7 @@ def make(run: Path | None) -> list[Path]:
         if after != before:
             path.write_text(after)
             changed.append(path)
-    return changed + draw_figures()
+    return changed + draw_figures() + docs_models.draw()
 
 
 def draw_figures() -> list[Path]:

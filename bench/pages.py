@@ -10,6 +10,8 @@ The line on system calls has a form that a test reads, up to its first full stop
 
 Items stand between commas: a call's name as the C library or the kernel has it; how often, when not once; why, in
 brackets.  Three dots after a name say that its number depends on time: at least once, and no more is promised.
+
+A model that keeps more than 512 bytes for a silent connection says what, `Per idle connection: a thread and its stack.`
 """
 
 import re
@@ -27,6 +29,7 @@ KERNEL_NAMES = {"recv": "recvfrom", "send": "sendto", "pselect": "pselect6", "si
                 "sigwaitinfo": "rt_sigtimedwait", "pread": "pread64", "pwrite": "pwrite64"}
 TIMES = {"": 1, "once": 1, "twice": 2, "thrice": 3}
 ITEM = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?P<open>\.\.\.)?(?: (?:(?P<word>once|twice|thrice)|(?P<number>\d+) times))?")
+PER_CONNECTION = re.compile(r"Per idle connection: (.+?)\.(?: |$)", re.MULTILINE)
 PER_REQUEST = re.compile(r"Per request, one connection at a time: (.+?)\.(?: |$)")
 
 
@@ -44,6 +47,12 @@ class Page:
     thesis: str
     comment: str  # the opening comment as running text
     libraries: tuple[str, ...]  # pkg-config modules
+
+    @property
+    def keeps(self) -> str | None:
+        """What it holds for a silent connection beyond a small struct, in its own words."""
+        found = PER_CONNECTION.search(self.comment)
+        return found[1] if found else None
 
     @property
     def calls(self) -> Calls:

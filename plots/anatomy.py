@@ -4,6 +4,7 @@ Left in lock-step, where each request pays for its own wait; right under load, w
 """
 
 import argparse
+import json
 import textwrap
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bench import anatomy
 from plots.style import FAINT, save
 
 WIDTH, HEAD, FOOT, ROW = 10.0, 1.15, 1.05, 0.27  # inches
@@ -33,35 +33,35 @@ def kind_of(call: str) -> int:
     return next((i for i, (_, calls, _, _) in enumerate(KINDS) if call in calls), len(KINDS) - 1)
 
 
-def draw(found: list[dict], environment: str) -> Figure:
-    models = [m for m in anatomy.models_of(found) if anatomy.of(found, m, "lockstep", "echo")]
+def draw(found: dict) -> Figure:
+    """From derived/anatomy.json: for each model its calls per request, in lock-step and under load, or null."""
+    models = list(found["models"])
     height = HEAD + FOOT + ROW * len(models)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, height), sharey=True, squeeze=False)
     figure.subplots_adjust(left=0.125, right=0.985, top=1 - HEAD / height, bottom=FOOT / height, wspace=0.06)
-    exact = {m: anatomy.of(found, m, "lockstep", "echo") for m in models}
-    loaded = {m: anatomy.of(found, m, "tracepoints") for m in models}
-    loaded = {m: record if record and record["valid"] else None for m, record in loaded.items()}
+    exact, loaded = ({m: found["models"][m][place] for m in models} for place in ("lockstep", "load"))
     panel(axes[0][0], models, exact, "one connection, one request after the other")
     panel(axes[0][1], models, loaded, "50 connections, 20,000 requests/s")
     figure.text(0.012, 1 - 0.10 / height, "System calls per request by name", fontsize=13, fontweight="bold", va="top")
-    used = sorted({kind_of(c) for r in [*exact.values(), *loaded.values()] if r for c, n in r["calls"].items() if n >= 0.01})
+    used = sorted({kind_of(c) for r in [*exact.values(), *loaded.values()] if r for c, n in r.items() if n >= 0.01})
     handles = [Patch(facecolor=KINDS[k][2], hatch=KINDS[k][3], edgecolor="white", label=KINDS[k][0]) for k in used]
     figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.36 / height), ncol=4, columnspacing=1.5)
     said = ("Echo, 64 bytes. Left: counted by strace, exact; the next request is sent when the server sleeps. "
             "Right: counted by the kernel's tracepoints, and dependent on rate and host; – was not measured.")
     figure.text(0.012, 0.28 / height, "\n".join(textwrap.wrap(said, 172)), fontsize=7.5, color=FAINT, va="bottom")
-    figure.text(0.012, 0.10 / height, environment, fontsize=6.8, color=FAINT, va="bottom")
+    footer = f"{found['environment']}  ·  run {found['run']}"
+    figure.text(0.012, 0.10 / height, footer, fontsize=6.8, color=FAINT, va="bottom")
     return figure
 
 
 def panel(axis: Axes, models: list[str], records: dict[str, dict | None], title: str) -> None:
-    widest = max((sum(r["calls"].values()) for r in records.values() if r), default=1)
+    widest = max((sum(r.values()) for r in records.values() if r), default=1)
     limit = min(widest, 8.0) * 1.12
     for row, model in enumerate(models):
         if not records[model]:
             axis.text(0.02 * limit, row, "–", va="center", color=FAINT)
             continue
-        bar(axis, row, records[model]["calls"], limit)
+        bar(axis, row, records[model], limit)
     axis.set_title(title)
     axis.set_xlim(0, limit)
     axis.set_xlabel("system calls per request")
@@ -80,8 +80,9 @@ def bar(axis: Axes, row: int, calls: dict[str, float], limit: float) -> None:
         _, _, colour, hatch = KINDS[kind_of(call)]
         axis.barh(row, n, left=left, height=0.72, color=colour, hatch=hatch, edgecolor="white", linewidth=0.6)
         shown = min(left + n, limit) - left
-        if shown > 0.011 * limit * len(call) + 0.02 * limit:
-            axis.text(left + shown / 2, row, call, ha="center", va="center", fontsize=6.5, color="black",
+        size = 6.5 if len(call) < 10 else 5.6
+        if shown > 0.0017 * limit * len(call) * size + 0.008 * limit:
+            axis.text(left + shown / 2, row, call, ha="center", va="center", fontsize=size, color="black",
                       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.7})
         left += n
     if left > limit:
@@ -93,13 +94,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m plots.anatomy", description="Draws an anatomy run's figure, and prints its path.")
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures")
-    parser.add_argument("--environment", default="", metavar="TEXT", help="said in the footer")
     parser.add_argument("--svg", action="store_true", help="no PNG beside the SVG")
     options = parser.parse_args()
     target = options.to or options.run / "figures"
     target.mkdir(parents=True, exist_ok=True)
     suffixes = (".svg",) if options.svg else (".svg", ".png")
-    for path in save(draw(anatomy.read(options.run), options.environment), target / "anatomy", suffixes):
+    found = json.loads((options.run / "derived" / "anatomy.json").read_text())
+    for path in save(draw(found), target / "anatomy", suffixes):
         print(path)
 
 

@@ -4,6 +4,7 @@ Reads the same for any experiment: what is measured stands over each panel, how
 it was measured and what was left out stands below, and where on the way.
 """
 
+import math
 import textwrap
 
 import matplotlib.pyplot as plt
@@ -20,7 +21,7 @@ AXIS_NAMES = {
     "size": "request size [bytes]",
     "depth": "requests under way per connection",
 }
-WIDTH, PANEL_HEIGHT, HEAD, NOTE_HEIGHT = 10.0, 2.9, 0.95, 0.15  # inches
+WIDTH, PANEL_HEIGHT, HEAD, NOTE_HEIGHT, LEGEND_ROW = 10.0, 2.9, 0.95, 0.15, 0.2  # inches
 
 
 def draw(summary: dict, name: str) -> Figure:
@@ -29,10 +30,11 @@ def draw(summary: dict, name: str) -> Figure:
     rows = (len(shown) + 1) // 2
     below = textwrap.wrap("  ".join(notes(summary, experiment)), 172)
     foot = 0.4 + NOTE_HEIGHT * len(below)
-    height = HEAD + foot + rows * PANEL_HEIGHT
+    head = HEAD + LEGEND_ROW * (math.ceil(len(experiment["arms"]) / columns(experiment)) - 1)
+    height = head + foot + rows * PANEL_HEIGHT
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, height), squeeze=False)
     figure.subplots_adjust(
-        left=0.075, right=0.98, top=1 - HEAD / height, bottom=(foot + 0.5) / height, hspace=0.42, wspace=0.2
+        left=0.075, right=0.98, top=1 - head / height, bottom=(foot + 0.5) / height, hspace=0.42, wspace=0.2
     )
     axes = list(grid.flat)
     for axis, metric in zip(axes, shown):
@@ -123,6 +125,12 @@ def ceiling_line(axis: Axes, experiment: dict) -> None:
     )
 
 
+def columns(experiment: dict) -> int:
+    """Of the legend: one row for as many as fit side by side, else even rows."""
+    arms = len(experiment["arms"])
+    return arms if arms <= 9 else math.ceil(arms / math.ceil(arms / 7))
+
+
 def furniture(figure: Figure, summary: dict, experiment: dict, below: list[str], height: float) -> None:
     figure.text(0.012, 1 - 0.10 / height, experiment["title"], fontsize=13, fontweight="bold", va="top")
     arms = experiment["arms"]
@@ -133,7 +141,7 @@ def furniture(figure: Figure, summary: dict, experiment: dict, below: list[str],
     figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(
             0.005, 1 - 0.36 / height
-        ), ncol=len(arms) if len(arms) <= 9 else 8, handlelength=3.2, columnspacing=1.3
+        ), ncol=columns(experiment), handlelength=3.2, columnspacing=1.3
     )
     figure.text(0.012, 0.30 / height, "\n".join(below), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
     figure.text(

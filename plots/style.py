@@ -33,6 +33,20 @@ LOOKS = {
     "epoll_lt": Look("#56B4E9", "o"),
     "epoll_et": Look("#0072B2", "h", (0, (8, 1))),
     "io_uring": Look("#D55E00", "P", (0, (10, 1.5, 2.5, 1.5))),
+    # The further models: kin share a colour (Tol's muted scheme) and differ in marker and line.
+    "floor": Look("#777777", "8", (0, (1, 1))),
+    "fork_per_conn": Look("#7A4B20", "X", (0, (6, 1.5))),
+    "prefork": Look("#7A4B20", "D", (0, (3, 1.2))),
+    "busy_poll": Look("#AA3377", "p"),
+    "sigio": Look("#332288", "s", (0, (5, 1))),
+    "kqueue": Look("#117733", "H", (0, (4, 1, 1, 1))),
+    "coroutine": Look("#882255", "o", (0, (2, 1))),
+    "libuv": Look("#2A8C7F", "^"),
+    "libevent": Look("#2A8C7F", "s", (0, (4, 1.2))),
+    "libev": Look("#2A8C7F", "D", (0, (1.5, 1))),
+    "posix_aio": Look("#85852B", "v", (0, (3, 1))),
+    "linux_aio": Look("#85852B", "o"),
+    "sockmap": Look("#661100", "P", (0, (7, 1.5, 1, 1.5))),
 }
 # Arms that no list foresaw: contenders, new models.  Dark greys and browns, told apart by marker and line.
 SPARE = [

@@ -10,6 +10,7 @@
  *
  * Per request, one connection at a time: recv, send.
  * A return from accept or recv counts as a wake-up that brings one event.
+ * Per idle connection: a thread and its stack.
  * Needs POSIX threads.
  * Try: build/servers/thread_per_conn --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice
  */

@@ -38,7 +38,7 @@ def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = F
                 "why": "killed by SIGSEGV",
                 "values": {m: None for m in metrics},
             }
-        cells.append({"cell": f"connections={x}", "params": {"connections": x}, "arms": found, "left_out": {"blocking": "serves one client at a time"} if x > 1 else {}})
+        cells.append({"cell": f"connections={x}", "params": {"connections": x}, "x": x, "panel": None, "arms": found, "left_out": {"blocking": "serves one client at a time"} if x > 1 else {}})
     about = {m: {"label": f"label of {m}", "unit": "µs", "better": "lower", "scale": "log"} for m in metrics}
     experiment = {
         "title": "A title",
@@ -54,20 +54,27 @@ def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = F
     return {"metrics": about, "experiments": {"e": experiment}, "environment": "a host", "run": "a run"}
 
 
+CHARTER = ["blocking", "thread_per_conn", "thread_pool", "select", "poll", "epoll_lt", "epoll_et", "io_uring"]
+
+
 def test_every_model_has_a_look_of_its_own() -> None:
     assert set(style.LOOKS) == set(ORDER)
     looks = list(style.LOOKS.values())
-    assert len({one.colour for one in looks}) == len({one.marker for one in looks}) == len(
-        {str(one.line) for one in looks}
-    ) == len(ORDER)
+    assert len({(one.colour, one.marker) for one in looks}) == len({(one.colour, str(one.line)) for one in looks}) == len(ORDER)
     assert all(luminance(one.colour) < 0.45 for one in looks), "a light line is lost on white paper"
+
+
+def test_the_models_that_most_figures_show_differ_in_everything() -> None:
+    looks = [style.LOOKS[name] for name in CHARTER]
+    for of in (lambda one: one.colour, lambda one: one.marker, lambda one: str(one.line)):
+        assert len({of(one) for one in looks}) == len(CHARTER)
 
 
 def test_unforeseen_arms_get_distinct_looks() -> None:
     arms = [f"contender_{i}" for i in range(10)]
     looks = [style.look(arm, arms) for arm in arms]
     assert len({(one.colour, one.marker) for one in looks}) == 10
-    assert not {one.marker for one in looks} & {one.marker for one in style.LOOKS.values()}
+    assert not {(one.colour, one.marker) for one in looks} & {(one.colour, one.marker) for one in style.LOOKS.values()}
 
 
 @pytest.mark.parametrize(
