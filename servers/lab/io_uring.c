@@ -310,17 +310,18 @@ static void turn(void)
 		wait_for_room(counters.closed > closed);
 }
 
+/* Without any timeout, a minimal wait would be the whole wait, and an idle server would never sleep. */
 static void submit_and_wait(void)
 {
 	struct timespec wait;
-	struct __kernel_timespec until, *timeout = NULL;
+	struct __kernel_timespec until = {.tv_sec = 3600}, *timeout = NULL;
 	if (pause_timeout(&deadlines, &wait)) {
 		until = (struct __kernel_timespec){wait.tv_sec, wait.tv_nsec};
 		timeout = &until;
 	}
 	struct io_uring_cqe *cqe;
 	int error = knobs[WAIT_MIN].given ? uring_wait_for(&ring, (unsigned)knobs[WAIT_MIN].value,
-						    (unsigned)(knobs[MIN_WAIT].value / 1000), timeout)
+						    (unsigned)(knobs[MIN_WAIT].value / 1000), &until)
 					  : -io_uring_submit_and_wait_timeout(&ring, &cqe, 1, timeout, NULL);
 	if (error > 0 && error != ETIME && error != EINTR && error != EAGAIN && error != EBUSY)
 		die("io_uring_enter: %s", strerror(error));

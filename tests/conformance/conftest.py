@@ -1,7 +1,7 @@
 """One scenario list over every server and every protocol it says it speaks.
 
 A scenario takes `serve` (starts servers of the model under test, and judges each when it ends) and perhaps `protocol`.
-Environment: SERVERS_DIR (default build/servers), SERVERS=a,b (only these), CONFORMANCE_SCALE (a factor on the counts of
+Environment: SERVERS_DIR (default build/servers), LAB_DIR (instead: the lab's servers, as lab.toml lists them), SERVERS=a,b (only these), CONFORMANCE_SCALE (a factor on the counts of
 the long scenarios), CONFORMANCE_PATIENCE (seconds until a wait is a failure), CONTENDER (JSON: only this contender, as
 `python3 -m bench check` describes it).
 """
@@ -18,6 +18,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from harness import lab  # noqa: E402
 from harness import server as servers  # noqa: E402
 from harness.model import PROTOCOLS, Model, find_models  # noqa: E402
 from harness.server import PATIENCE_S, Server  # noqa: E402
@@ -31,7 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "wire: about bytes on connections alone; a contender's file is enough to run it")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    config.models = find_models()
+    lab_dir = os.environ.get("LAB_DIR")
+    config.models = lab.find_models(Path(lab_dir)) if lab_dir else find_models()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -69,6 +71,14 @@ def scale(model: Model) -> Callable[[int], int]:
     """Counts of the long scenarios, scaled down for sanitizers and slow hosts; never below 20."""
     factor = float(os.environ.get("CONFORMANCE_SCALE", "1"))
     return lambda count: max(20, int(count * factor))
+
+
+@pytest.fixture(autouse=True)
+def exemption(request: pytest.FixtureRequest) -> None:
+    model = request.node.callspec.params.get("model") if hasattr(request.node, "callspec") else None
+    why = model.exempt.get(request.node.originalname) if model else None
+    if why:
+        pytest.skip(f"{model.name}: {why}")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROTOCOLS = ("echo", "greet", "http", "frame")
@@ -26,13 +26,15 @@ class Model:
     exceptions: frozenset[str] = frozenset()  # from the rules, by the names in EXCEPTIONS
     sanitizer: str | None = None
     problem: str | None = None  # why --describe could not be believed; only test_cli.py runs then
+    label: str = ""  # its name where the path does not tell it from others
+    exempt: dict[str, str] = field(default_factory=dict)  # scenarios that are not for it, and why
     command: tuple[str, ...] = ()  # where more than the path is needed to start it
     foreign: bool = False  # only what goes over its connections is judged: not its counters, nor how it ends
     ready_line: str | None = None  # a foreign one's own way to say that it is ready
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return self.label or self.path.name
 
     @property
     def argv(self) -> list[str]:
