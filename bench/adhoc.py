@@ -2,7 +2,8 @@
 
 import argparse
 
-from bench import checked, contenders, prepare, witnesses
+from bench import arms, checked, contenders, prepare, witnesses
+from bench.arms import Arm
 from bench.errors import UsageError
 from bench.experiment import Experiment, Profile
 from bench.units import parse_time_ns
@@ -20,6 +21,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("load", "as in experiment files; --rate makes it an open loop")
     for name, rules in load_options().items():
         group.add_argument(f"--{name}", metavar="X", type=parsed(rules), help=described(rules))
+    group.add_argument("--workers", metavar="N", type=int, help="of the servers: threads or processes that serve")
     group.add_argument("--warmup", default="300ms", metavar="TIME", help="before the window (default: 300ms)")
     group.add_argument("--duration", default="1s", metavar="TIME", help="the measured window (default: 1s)")
 
@@ -55,6 +57,8 @@ def ready(options: argparse.Namespace) -> prepare.Ready:
     if why := witnesses.why_not({**load, **timing}):
         raise UsageError(f"try: --engine: {why}")
     found = list({arm.name: arm for arm in map(contenders.find, options.arms)}.values())
+    server = {} if options.workers is None else {"workers": options.workers}
+    refuse_unfit(found, load["protocol"], server)
     x = "rate" if "rate" in load else "connections"
     profile = Profile(options.blocks, options.warmup, options.duration, {x: [load[x]]})
     shown = ", ".join(f"{name} {value}" for name, value in load.items() if name not in ("mode", "arrival", "wait"))
@@ -65,6 +69,7 @@ def ready(options: argparse.Namespace) -> prepare.Ready:
         x=x,
         metrics=METRICS,
         load=load,
+        server=server,
         profiles={"quick": profile},
         arms={"reference": found[0].name},
     )
@@ -72,3 +77,17 @@ def ready(options: argparse.Namespace) -> prepare.Ready:
     return prepare.of_experiments([experiment], "quick", "try", options, lambda _: found)
 
 
+
+
+def refuse_unfit(found: list[Arm], protocol: str, server: dict) -> None:
+    """What an arm that was named does not have is refused with the models that have it."""
+    for arm in found:
+        if protocol not in arm.protocols:
+            raise UsageError(f"{arm.name} does not speak {protocol}; of the models these do: {have('protocols', protocol)}")
+        for option in server:
+            if option not in arm.options:
+                raise UsageError(f"{arm.name} has no --{option}; of the models these have: {have('options', option)}")
+
+
+def have(what: str, word: str) -> str:
+    return ", ".join(arm.name for arm in arms.models() if word in getattr(arm, what)) or "none"

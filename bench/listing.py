@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from bench import arms, contenders, experiment, metrics, paths, records
+from bench import arms, available, contenders, experiment, metrics, paths, records
 from bench.plan import expected_s, make
 from bench.units import format_seconds
 
@@ -25,7 +25,12 @@ def table(kind: str, results: Path) -> Table:
 
 
 def models() -> tuple[list[str], list[list[str]]]:
-    return ["model", "protocols", "clients at once", "how it waits"], arm_rows(arms.models())
+    """Every page in servers/, those among them that were left out of the build or cannot run here."""
+    rows = []
+    for model in available.every():
+        row = arm_rows([model.arm])[0] if model.arm else [model.name, "–", "–", model.thesis]
+        rows.append([row[0], model.here, *row[1:]])
+    return ["model", "on this host", "protocols", "clients at once", "how it waits"], rows
 
 
 def contender_rows() -> tuple[list[str], list[list[str]]]:
