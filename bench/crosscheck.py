@@ -15,19 +15,30 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 from rich.text import Text
 
-from bench import arms, crosscheck_derive, crosscheck_text, env, host, measure, paths, placement, prepare, records, runner
-from bench import witnesses
+from bench import (
+    arms,
+    crosscheck_calls,
+    crosscheck_derive,
+    crosscheck_text,
+    env,
+    host,
+    measure,
+    paths,
+    placement,
+    prepare,
+)
+from bench import records, runner, witnesses
 from bench.errors import BenchError, UsageError
 from bench.plan import Sample
 from bench.reach_loads import NGINX_CONF, nginx_path
-from bench.units import format_seconds, nearest
+from bench.units import format_seconds, nearest, parse_time_ns
 
 BLOCKS = 12
 CONNECTIONS = (1, 50, 200)
@@ -76,10 +87,11 @@ class Scene:
     tools: tuple[str, ...]
     load: dict = field(default_factory=dict)
     duration: str = "1s"
+    traced: bool = False  # system calls are counted, once in a run, and nothing is timed
 
     def options(self, tool: str) -> dict:
         base = {"protocol": "http", "connections": 50, **self.load, **TOOLS[tool].options}
-        warmup = "0s" if TOOLS[tool].witness else WARMUP
+        warmup = "0s" if TOOLS[tool].witness or self.traced else WARMUP
         return base | {"warmup": warmup, "duration": self.duration}
 
 
@@ -91,6 +103,7 @@ EVIDENCE = (
     Scene("once", EVIDENCE_ON, ("epoll-once", "ab-once")),
     Scene("threads", EVIDENCE_ON, ("wrk", "wrk-2")),
     Scene("warm-up", EVIDENCE_ON, ("h2load", "h2load-warm")),
+    Scene("calls", EVIDENCE_ON, ("epoll", "io_uring", "wrk", "h2load", "ab"), traced=True),
 )
 
 
@@ -107,16 +120,19 @@ def able(wanted: Sequence[Scene]) -> tuple[list[Scene], list[str]]:
     lacking = {name: why for name in witnesses.WITNESSES if (why := witnesses.missing(name))}
     built = arms.model_names()
     gone = {
-        server: f"{server} is not built (make)" if server != "nginx" else "nginx is not installed (bench/require.sh extras)"
+        server: f"{server} is not built (make)"
+        if server != "nginx"
+        else "nginx is not installed (bench/require.sh extras)"
         for server in {scene.server for scene in wanted}
         if (server not in built if server != "nginx" else not nginx_path())
     }
     played = []
     for scene in wanted:
         tools = tuple(tool for tool in scene.tools if TOOLS[tool].witness not in lacking)
-        if scene.server not in gone and len(tools) > 1:
-            played.append(Scene(scene.name, scene.server, tools, scene.load, scene.duration))
-    left_out = [f"left out: everything by {name}: {why}" for name, why in lacking.items()]
+        if scene.server not in gone and len(tools) > 1 and not (scene.traced and crosscheck_calls.missing()):
+            played.append(replace(scene, tools=tools))
+    left_out = [f"left out: system calls by name: {why}"] if (why := crosscheck_calls.missing()) else []
+    left_out += [f"left out: everything by {name}: {why}" for name, why in lacking.items()]
     left_out += [f"left out: everything of {server}: {why}" for server, why in sorted(gone.items())]
     if len(lacking) == len(witnesses.WITNESSES):
         raise BenchError(f"there is nothing to check against: {'; '.join(lacking.values())}")
@@ -134,10 +150,16 @@ def nginx_folder() -> Iterator[str]:
 def arm_of(server: str, folder: str) -> arms.Arm:
     if server != "nginx":
         return arms.models([server])[0]
-    start = f'sed "s/PORT/$0/" {folder}/template > {folder}/conf && exec {nginx_path()} -c {folder}/conf -p {folder} -e stderr'
+    conf = f"{folder}/conf"
+    start = f'sed "s/PORT/$0/" {folder}/template > {conf} && exec {nginx_path()} -c {conf} -p {folder} -e stderr'
     path = Path(str(nginx_path()))
     return arms.Arm(
-        "nginx", ("/bin/sh", "-c", start, "{port}"), arms.file_hash(path), "nginx", protocols=("http",), kind="contender",
+        "nginx",
+        ("/bin/sh", "-c", start, "{port}"),
+        arms.file_hash(path),
+        "nginx",
+        protocols=("http",),
+        kind="contender",
         contender={"port": "given", "ready_line": None},
     )
 
@@ -150,17 +172,24 @@ def schedule(played: Sequence[Scene], blocks: int, seed: int) -> list[Sample]:
     chance = random.Random(seed)
     return [
         Sample(
-            f"{scene.name}/{scene.server}/{block}/{tool}", "crosscheck", f"scene={scene.name},tool={tool}", block,
-            scene.server, "arm", scene.options(tool), {},
+            f"{scene.name}/{scene.server}/{block}/{tool}",
+            "crosscheck",
+            f"scene={scene.name},tool={tool}",
+            block,
+            scene.server,
+            "arm",
+            scene.options(tool),
+            {},
         )
         for block in range(blocks)
         for scene in chance.sample(played, len(played))
+        if not (scene.traced and block > 0)
         for tool in chance.sample(scene.tools, len(scene.tools))
     ]
 
 
 def expected_s(played: Sequence[Scene], blocks: int) -> float:
-    return blocks * sum((measure.parse_time_ns(s.duration) / 1e9 + SIDE_S) * len(s.tools) for s in played)
+    return blocks * sum((parse_time_ns(s.duration) / 1e9 + SIDE_S) * len(s.tools) for s in played if not s.traced)
 
 
 def lay_down(results: Path, played: Sequence[Scene], left_out: list[str], options: argparse.Namespace) -> Path:
@@ -201,7 +230,9 @@ def carry_out(due: Sequence[Sample], folder: Path, console: Console) -> None:
     again = f"go on with: python3 -m bench crosscheck --from {paths.shown(folder)}"
     loops, keep = told["tools"]["calibrate"]["loops_per_us"], records.Appender(folder)
     try:
-        with nginx_folder() as scratch, runner.out_of_the_way(where.bench), host.Stop(again) as stop, runner.buried() as undertaker:
+        with nginx_folder() as scratch, runner.out_of_the_way(where.bench), host.Stop(
+            again
+        ) as stop, runner.buried() as undertaker:
             bed = measure.Bed(loadgen["path"], where, undertaker, stop, loops, told["seed"])
             known = {name: arm_of(name, scratch) for name in dict.fromkeys(sample.arm for sample in due)}
             for sample in track(due, console=console, auto_refresh=False, disable=not console.is_terminal):
@@ -216,6 +247,8 @@ def carry_out(due: Sequence[Sample], folder: Path, console: Console) -> None:
 
 def measured(sample: Sample, arm: arms.Arm, bed: measure.Bed) -> dict:
     """A sample, with one more chance where the host was taken away; ours also as wrk would have corrected it."""
+    if sample.cell.startswith("scene=calls,"):
+        return crosscheck_calls.count(sample, arm, bed)
     for _ in range(runner.CHANCES):
         record = measure.measure(sample, arm, bed)
         if record["status"] != "invalid":
@@ -231,12 +264,20 @@ def measured(sample: Sample, arm: arms.Arm, bed: measure.Bed) -> dict:
 
 def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--servers", default=",".join(SERVERS), metavar="A,B", help=f"default: {','.join(SERVERS)}")
-    command.add_argument("--connections", default=",".join(map(str, CONNECTIONS)), metavar="N,M", help="default: 1,50,200")
+    command.add_argument(
+        "--connections", default=",".join(map(str, CONNECTIONS)), metavar="N,M", help="default: 1,50,200"
+    )
     command.add_argument("--no-evidence", action="store_true", help="leave out the scenes that show why tools differ")
-    command.add_argument("--blocks", type=int, default=BLOCKS, metavar="K", help=f"paired repetitions (default: {BLOCKS})")
-    command.add_argument("--seed", type=int, default=int(time.time()), metavar="N", help="of the order (default: from the clock)")
+    command.add_argument(
+        "--blocks", type=int, default=BLOCKS, metavar="K", help=f"paired repetitions (default: {BLOCKS})"
+    )
+    command.add_argument(
+        "--seed", type=int, default=int(time.time()), metavar="N", help="of the order (default: from the clock)"
+    )
     command.add_argument("--from", dest="run", metavar="DIR", help="finish this run, or show it again")
-    command.add_argument("--sample", metavar="DIR", help="make this run the committed sample of docs/crosscheck.md, and stop")
+    command.add_argument(
+        "--sample", metavar="DIR", help="make this run the committed sample of docs/crosscheck.md, and stop"
+    )
     command.add_argument("--no-figures", action="store_true", help="leave out the figure")
     command.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     command.add_argument("--together", action="store_true", help="run even while another bench runs here")
@@ -254,8 +295,11 @@ def from_options(console: Console, options: argparse.Namespace) -> int:
         played, left_out = able(wanted(options))
         for line in left_out:
             console.print(Text(line, style="yellow"))
-        count = sum(len(scene.tools) for scene in played) * options.blocks
-        console.print(f"crosscheck: {len(played)} scenes, {count} samples, about {format_seconds(expected_s(played, options.blocks))}")
+        count = len(schedule(played, options.blocks, options.seed))
+        console.print(
+            f"crosscheck: {len(played)} scenes, {count} samples, "
+            f"about {format_seconds(expected_s(played, options.blocks))}"
+        )
         if os.getloadavg()[0] > prepare.BUSY:
             console.print(f"mind: other programs use this host (load average {os.getloadavg()[0]:.1f})")
         if options.dry_run:

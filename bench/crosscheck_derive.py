@@ -100,7 +100,13 @@ def compared(arm: dict[int, float], reference: dict[int, float]) -> dict | None:
     if len(blocks) < 2:
         return None
     ratio, low, high = stats.t_interval(stats.log_ratios([arm[b] for b in blocks], [reference[b] for b in blocks]))
-    return {"ratio": clean(ratio), "low": clean(low), "high": clean(high), "blocks": len(blocks), "verdict": verdict(low, high)}
+    return {
+        "ratio": clean(ratio),
+        "low": clean(low),
+        "high": clean(high),
+        "blocks": len(blocks),
+        "verdict": verdict(low, high),
+    }
 
 
 def clean(value: float) -> float:
@@ -127,14 +133,17 @@ def of_tool(samples: Sequence[dict], reference: Sequence[dict], is_reference: bo
     # wrk's percentiles also against ours after the same correction: like with like.
     for metric in ("p50_us", "p99_us"):
         ratios[f"corrected_{metric}"] = compared(column(samples, metric), column(reference, f"corrected_{metric}"))
-    good = sorted((r for r in samples if r["status"] == "ok"), key=lambda r: r["load"]["achieved_rps"])
+    good = sorted((r for r in samples if r["status"] == "ok" and r["load"]), key=lambda r: r["load"]["achieved_rps"])
     middle = good[len(good) // 2] if good else {}
     return {
         "values": values,
         "ratios": {} if is_reference else {name: found for name, found in ratios.items() if found},
         "printed": dig(middle, "load", "printed") or {},
+        "calls": next((r["calls"] for r in samples if "calls" in r), None),
         "made_up_share": dig(middle, "corrected", "made_up_share"),
-        "samples": {status: sum(r["status"] == status for r in samples) for status in ("ok", "failed", "invalid", "unavailable")},
+        "samples": {
+            status: sum(r["status"] == status for r in samples) for status in ("ok", "failed", "invalid", "unavailable")
+        },
     }
 
 
@@ -149,7 +158,9 @@ def derive(folder: Path) -> dict:
     for scene in told["scenes"]:
         columns = {tool: by_place[scene["name"], scene["server"], tool] for tool in scene["tools"]}
         reference = scene["tools"][0]
-        tools = {tool: of_tool(found, columns[reference], tool == reference) for tool, found in columns.items() if found}
+        tools = {
+            tool: of_tool(found, columns[reference], tool == reference) for tool, found in columns.items() if found
+        }
         scenes.append({**scene, "reference": reference, "measured": tools})
     return {
         "schema": records.SCHEMA,
@@ -188,9 +199,24 @@ def slim(record: dict) -> dict:
         kept[name] = told and {key: told.get(key) for key in ("n", "unfinished", "p50", "p99", "max")}
     kept["counts"] = {key: dig(load, "counts", key) for key in ("completed", "received_bytes", "warmup_ok")}
     kept["client"] = {key: dig(load, "client", key) for key in ("cpu_ns", "cpu_ns_per_req")}
-    known = ("schema", "id", "experiment", "cell", "block", "arm", "started", "status", "why", "options", "placement", "corrected")
+    known = (
+        "schema",
+        "id",
+        "experiment",
+        "cell",
+        "block",
+        "arm",
+        "started",
+        "status",
+        "why",
+        "options",
+        "placement",
+        "corrected",
+        "calls",
+    )
     return {name: record[name] for name in known if name in record} | {
-        "server": {"pids": dig(record, "server", "pids")}, "load": kept if load else None,
+        "server": {"pids": dig(record, "server", "pids")},
+        "load": kept if load else None,
     }
 
 
@@ -202,5 +228,7 @@ def take_sample(run: Path, target: Path) -> None:
         tool.pop("path", None)
     records.write_json(target / "crosscheck.json", {"run": run.name, **about})
     records.write_json(target / "env.json", records.read_json(run / "env.json"))
-    lines = [json.dumps(slim(record), ensure_ascii=False, separators=(",", ":")) for record in records.read_samples(run)]
+    lines = [
+        json.dumps(slim(record), ensure_ascii=False, separators=(",", ":")) for record in records.read_samples(run)
+    ]
     (target / "samples.jsonl").write_text("\n".join(lines) + "\n")

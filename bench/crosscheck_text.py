@@ -36,7 +36,9 @@ class Rows:
         return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in self.rows]) + "\n"
 
     def rich(self, title: str) -> Table:
-        table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        )
         for head in self.heads:
             table.add_column(head, no_wrap=True, justify="left" if head in ("server", "tool") else "right")
         for row in self.rows:
@@ -106,7 +108,9 @@ def verdicts(summary: dict, name: str = MAIN) -> str:
         for scene in of(summary, name):
             for tool, found in scene["measured"].items():
                 if ratio := found["ratios"].get(metric):
-                    shown[ratio["verdict"]].append(f"{summary['labels'][tool]} on `{scene['server']}` ×{edge(ratio['ratio'])}")
+                    shown[ratio["verdict"]].append(
+                        f"{summary['labels'][tool]} on `{scene['server']}` ×{edge(ratio['ratio'])}"
+                    )
         total = sum(map(len, shown.values()))
         said = [f"{len(shown[word])} agree {word}" for word in ("within 5 %", "within 10 %") if shown[word]]
         said += [f"{len(shown[word])} {words} ({'; '.join(shown[word])})" for word, words in OTHERS if shown[word]]
@@ -117,13 +121,21 @@ def verdicts(summary: dict, name: str = MAIN) -> str:
 # --- evidence --------------------------------------------------------------------------------------------------------
 
 
-def evidence(summary: dict, name: str, columns: tuple[str, ...], extra: Callable[[str, dict], tuple[str, ...]] | None = None) -> Rows:
+def evidence(
+    summary: dict, name: str, columns: tuple[str, ...], extra: Callable[[str, dict], tuple[str, ...]] | None = None
+) -> Rows:
     """The tools of a scene of its own, a metric per column."""
     heads = ("tool", *(heading(summary, metric) for metric in columns))
     rows = []
     for scene in of(summary, name):
         for tool, found in scene["measured"].items():
-            rows.append((summary["labels"][tool], *(plain(found, metric) for metric in columns), *(extra(tool, found) if extra else ())))
+            rows.append(
+                (
+                    summary["labels"][tool],
+                    *(plain(found, metric) for metric in columns),
+                    *(extra(tool, found) if extra else ()),
+                )
+            )
     return Rows(heads, rows)
 
 
@@ -134,8 +146,9 @@ def stall(summary: dict) -> str:
     window_ms = parse_time_ns(scene["duration"]) / 1e6
     due_ms = max(0.0, length_ms - 0.01 * window_ms)
     lead = (
-        f"The server stands still once for {length_ms:.0f} ms in {window_ms / 1e3:.0f} s, {100 * length_ms / window_ms:.0f} % of the "
-        f"time. Of people who come at any moment, one in a hundred waits longer than {due_ms:.0f} ms: that is the p99 to be found.\n\n"
+        f"The server stands still once for {length_ms:.0f} ms in {window_ms / 1e3:.0f} s, "
+        f"{100 * length_ms / window_ms:.0f} % of the time. "
+        f"Of people who come at any moment, one in a hundred waits longer than {due_ms:.0f} ms: that is the p99 to be found.\n\n"
     )
     columns = ("p50_us", "p99_us", "sent_p99_us", "corrected_p99_us", "max_us")
     return lead + evidence(summary, "stall", columns).markdown()
@@ -144,7 +157,13 @@ def stall(summary: dict) -> str:
 def correction(summary: dict) -> Rows:
     """wrk's p99 beside ours, and beside ours after wrk's own correction."""
     heads = (
-        "server", "connections", "p99, ours [µs]", "p99, wrk [µs]", "wrk / ours", "ours corrected [µs]", "wrk / ours corrected",
+        "server",
+        "connections",
+        "p99, ours [µs]",
+        "p99, wrk [µs]",
+        "wrk / ours",
+        "ours corrected [µs]",
+        "wrk / ours corrected",
         "made up by the correction",
     )
     rows = []
@@ -153,11 +172,18 @@ def correction(summary: dict) -> Rows:
         if scene["name"].startswith("agree-") and "wrk" in measured and scene["reference"] in measured:
             ours, wrk = measured[scene["reference"]], measured["wrk"]
             share = ours["made_up_share"]
-            rows.append((
-                f"`{scene['server']}`", str(scene["load"]["connections"]), plain(ours, "p99_us"), plain(wrk, "p99_us"),
-                against(wrk, "p99_us") or NOTHING, plain(ours, "corrected_p99_us"),
-                against(wrk, "corrected_p99_us") or NOTHING, NOTHING if share is None else f"{100 * share:.1f} %",
-            ))
+            rows.append(
+                (
+                    f"`{scene['server']}`",
+                    str(scene["load"]["connections"]),
+                    plain(ours, "p99_us"),
+                    plain(wrk, "p99_us"),
+                    against(wrk, "p99_us") or NOTHING,
+                    plain(ours, "corrected_p99_us"),
+                    against(wrk, "corrected_p99_us") or NOTHING,
+                    NOTHING if share is None else f"{100 * share:.1f} %",
+                )
+            )
     return Rows(heads, rows)
 
 
@@ -170,18 +196,44 @@ def grain(summary: dict) -> Rows:
             found = scene["measured"].get(tool)
             if found:
                 printed = [found["printed"].get(rank, NOTHING) for rank in ("50", "99")]
-                rows.append((f"`{scene['server']}`", summary["labels"][tool], *printed, plain(found, "p50_us"), plain(found, "p99_us")))
+                rows.append(
+                    (
+                        f"`{scene['server']}`",
+                        summary["labels"][tool],
+                        *printed,
+                        plain(found, "p50_us"),
+                        plain(found, "p99_us"),
+                    )
+                )
     return Rows(heads, rows)
 
 
 def long_reply(summary: dict) -> Rows:
-    rows = evidence(summary, "long-reply", ("rps", "p50_us", "p99_us"), lambda _, found: (found["printed"].get("first byte", NOTHING),))
+    rows = evidence(
+        summary,
+        "long-reply",
+        ("rps", "p50_us", "p99_us"),
+        lambda _, found: (found["printed"].get("first byte", NOTHING),),
+    )
     return Rows((*rows.heads, "first byte, as printed"), rows.rows)
+
+
+def calls(summary: dict) -> Rows:
+    rows = [
+        (summary["labels"][tool], ", ".join(f"{name} {share:.2f}" for name, share in found["calls"].items()))
+        for scene in of(summary, "calls")
+        for tool, found in scene["measured"].items()
+        if found["calls"]
+    ]
+    return Rows(("tool", "system calls per request"), rows)
 
 
 def provenance(summary: dict) -> str:
     tools = ", ".join(summary["versions"].values())
-    said = f"Run `{summary['run']}`: {summary['measured']} samples over {summary['blocks']} blocks. {tools}. {summary['environment']}."
+    said = (
+        f"Run `{summary['run']}`: {summary['measured']} samples over {summary['blocks']} blocks. "
+        f"{tools}. {summary['environment']}."
+    )
     return " ".join([said, *(f"{line[0].upper()}{line[1:]}." for line in summary["left_out"])]) + "\n"
 
 
@@ -200,6 +252,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "crosscheck-grain": lambda summary: grain(summary).markdown(),
     "crosscheck-delay": lambda summary: evidence(summary, "delay", ("p50_us", "p99_us")).markdown(),
     "crosscheck-bytes": lambda summary: evidence(summary, MAIN, ("reply_bytes", "client_cpu_us")).markdown(),
+    "crosscheck-calls": lambda summary: calls(summary).markdown().replace("---:|", "---|"),
     "crosscheck-long-reply": lambda summary: long_reply(summary).markdown(),
     "crosscheck-once": lambda summary: evidence(summary, "once", SERVED).markdown(),
     "crosscheck-threads": lambda summary: evidence(summary, "threads", SERVED).markdown(),
@@ -233,9 +286,14 @@ def show(console: Console, summary: dict) -> None:
     console.print()
     for name in dict.fromkeys(scene["name"] for scene in summary["scenes"] if scene["measured"]):
         if name.startswith("agree-"):
-            table = agreement(summary, name).rich(f"{name.removeprefix('agree-')} connections, closed loop; ratios to {summary['labels']['epoll']}")
+            table = agreement(summary, name).rich(
+                f"{name.removeprefix('agree-')} connections, closed loop; ratios to {summary['labels']['epoll']}"
+            )
             console.print(table)
             console.print(Text(verdicts(summary, name).replace("**", "").replace("`", ""), style="dim"))
+        elif name == "calls":
+            console.print(calls(summary).rich("system calls per request, under strace"))
+            console.print()
         else:
             columns = ("rps", "p50_us", "p99_us", "sent_p99_us", "max_us", "client_cpu_us")
             console.print(evidence(summary, name, columns).rich(f"evidence: {name}"))
@@ -248,7 +306,10 @@ def draw(folder: Path, target: Path, svg_only: bool = False) -> Path:
     """The figure, by plots/ in a process of its own that reads derived data only."""
     words = ["--svg"] if svg_only else []
     done = subprocess.run(
-        [sys.executable, "-m", "plots.crosscheck", str(folder), "--to", str(target), *words], cwd=paths.ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "plots.crosscheck", str(folder), "--to", str(target), *words],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise BenchError(f"the figure could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")

@@ -57,7 +57,9 @@ class Bar:
 
     @property
     def ratio_name(self) -> str:
-        beneath = self.reference if isinstance(self.reference, str) else f"{self.reference:g} {UNITS[self.metric][1]}".strip()
+        beneath = (
+            self.reference if isinstance(self.reference, str) else f"{self.reference:g} {UNITS[self.metric][1]}".strip()
+        )
         return f"{self.arm} / {beneath}"
 
 
@@ -110,7 +112,9 @@ def divided(bars: Sequence[Bar]) -> tuple[list[Bar], list[str]]:
     return able, left_out
 
 
-def measure_all(bars: Sequence[Bar], site: Site, keep: records.Appender, console: Console, seed: int, blocks: int) -> list[dict]:
+def measure_all(
+    bars: Sequence[Bar], site: Site, keep: records.Appender, console: Console, seed: int, blocks: int
+) -> list[dict]:
     shuffle, samples = random.Random(seed), []
     arms = {load: sorted({arm for bar in bars if bar.load == load for arm in arms_of(bar)}) for load in LOADS}
     for block in range(blocks):
@@ -131,7 +135,11 @@ def measure_all(bars: Sequence[Bar], site: Site, keep: records.Appender, console
 
 def values(samples: Sequence[dict], load: str, arm: str, metric: str) -> dict[int, float]:
     """Block -> value."""
-    return {s["block"]: s["values"][metric] for s in samples if s["load"] == load and s["arm"] == arm and metric in s["values"]}
+    return {
+        s["block"]: s["values"][metric]
+        for s in samples
+        if s["load"] == load and s["arm"] == arm and metric in s["values"]
+    }
 
 
 def answer(bar: Bar, low: float, high: float) -> str:
@@ -162,11 +170,21 @@ def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
 
 def tables(bars: Sequence[Bar], samples: Sequence[dict]) -> list[Table]:
     """A table for each load that was measured."""
-    return [table(load, [bar for bar in bars if bar.load == load], samples) for load in dict.fromkeys(bar.load for bar in bars)]
+    return [
+        table(load, [bar for bar in bars if bar.load == load], samples)
+        for load in dict.fromkeys(bar.load for bar in bars)
+    ]
 
 
 def table(load: str, bars: Sequence[Bar], samples: Sequence[dict]) -> Table:
-    shown = Table(title=LOADS[load].title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    shown = Table(
+        title=LOADS[load].title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     for heading in ("figure", "ratio", "bar", "measured, 95 % interval", "answer", "medians: arm, reference"):
         shown.add_column(heading, no_wrap=True)
     for bar in bars:
@@ -190,10 +208,16 @@ def ceiling(high: float | None) -> str:
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("groups", nargs="*", metavar="GROUP", help=f"only these bars: {', '.join(GROUPS)} (default: all)")
-    command.add_argument("--blocks", type=int, default=BLOCKS, metavar="K", help=f"samples of each arm (default: {BLOCKS})")
+    command.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"only these bars: {', '.join(GROUPS)} (default: all)"
+    )
+    command.add_argument(
+        "--blocks", type=int, default=BLOCKS, metavar="K", help=f"samples of each arm (default: {BLOCKS})"
+    )
     command.add_argument("--seed", type=int, default=1, metavar="N", help="order of the arms (default: 1)")
-    command.add_argument("--from", dest="run", metavar="DIR", help="measure nothing: show the bars of these samples again")
+    command.add_argument(
+        "--from", dest="run", metavar="DIR", help="measure nothing: show the bars of these samples again"
+    )
 
 
 def from_options(console: Console, options: argparse.Namespace) -> int:
@@ -214,13 +238,20 @@ def run(console: Console, results: Path, groups: Sequence[str], seed: int, block
     where = placement.place(sorted(os.sched_getaffinity(0)))
     with runner.alone(False):
         folder = records.create(results, "reach")
-        records.write_json(folder / "reach.json", {
-            "schema": records.SCHEMA, "seed": seed, "blocks": blocks, "placement": where.as_record(),
-            "bars": [asdict(bar) for bar in bars], "left_out": left_out,
-        })
+        records.write_json(
+            folder / "reach.json",
+            {
+                "schema": records.SCHEMA,
+                "seed": seed,
+                "blocks": blocks,
+                "placement": where.as_record(),
+                "bars": [asdict(bar) for bar in bars],
+                "left_out": left_out,
+            },
+        )
         records.write_json(folder / "env.json", env.collect())
         keep = records.Appender(folder)
-        again = f"what was measured is in {paths.shown(folder)}; show it with: python3 -m bench reach --from {paths.shown(folder)}"
+        again = f"what was measured is kept; show it with: python3 -m bench reach --from {paths.shown(folder)}"
         try:
             with runner.out_of_the_way(where.bench), host.Stop(again) as stop, runner.buried() as undertaker:
                 measure_all(bars, Site(where.server, where.client, undertaker, stop), keep, console, seed, blocks)

@@ -28,7 +28,8 @@ NGINX_CONF = """daemon off; master_process off; pid {folder}/pid; error_log stde
 events {{ worker_connections 4096; }}
 http {{ access_log off; keepalive_requests 1000000000; client_body_temp_path {folder}; proxy_temp_path {folder};
 fastcgi_temp_path {folder}; uwsgi_temp_path {folder}; scgi_temp_path {folder};
-server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ default_type text/plain; return 200 "muxbench\\n"; }} }} }}
+server {{ listen 127.0.0.1:{port} backlog=4096;
+location / {{ default_type text/plain; return 200 "muxbench\\n"; }} }} }}
 """
 
 
@@ -234,7 +235,10 @@ def client_of_nginx(name: str, site: Site) -> dict:
     with serving("nginx", "http", site) as (server, target):
         if name == "wrk":
             told = wrk(target, "/", site)
-            return {"values": {"client_cpu_us": told["cpu_ns"] / told["requests"] / 1e3, "rps": told["rps"]}, "raw": told}
+            return {
+                "values": {"client_cpu_us": told["cpu_ns"] / told["requests"] / 1e3, "rps": told["rps"]},
+                "raw": told,
+            }
         if name.startswith("floor_client"):
             told = floor(name, target, "/", site)
             rps = told["requests"] * 1e9 / told["window_ns"]
@@ -271,7 +275,8 @@ def open_at_half(name: str, site: Site) -> dict:
     lag, hiccup = told["schedule_lag_ns"], told["hiccup_ns"]
     punctual = max(1, sum(count for smallest, count in lag["bins"] if smallest < PUNCTUAL_NS)) / lag["n"]
     values = {
-        "send_lag": max(lag["p999"], 1) / max(PUNCTUAL_NS, hiccup["p999"]), "punctual_share": punctual,
+        "send_lag": max(lag["p999"], 1) / max(PUNCTUAL_NS, hiccup["p999"]),
+        "punctual_share": punctual,
         "lag_p999_us": max(lag["p999"], 1) / 1e3,
     }
     return {"values": values, "raw": without_bins(told)}
@@ -284,8 +289,12 @@ def recording(name: str, site: Site) -> dict:
 
 
 LOADS = {
-    "client-nginx": Load(f"client of nginx, closed loop, {CONNECTIONS} connections, one thread", client_of_nginx, no_client),
-    "open-half": Load(f"client of nginx, open loop at half load, {CONNECTIONS} connections, spinning", open_at_half, no_client),
+    "client-nginx": Load(
+        f"client of nginx, closed loop, {CONNECTIONS} connections, one thread", client_of_nginx, no_client
+    ),
+    "open-half": Load(
+        f"client of nginx, open loop at half load, {CONNECTIONS} connections, spinning", open_at_half, no_client
+    ),
     "recording": Load("recording alone", recording, no_server),
     "http-wrk": Load(f"http, wrk, {CONNECTIONS} connections, equal reply bytes", http_by_wrk, no_http_by_wrk),
     "echo-100": Load("echo, 100 connections", echo, no_server),

@@ -69,15 +69,22 @@ def wrk_argv(options: dict, url: str, seconds: float, _folder: Path) -> list[str
 def wrk_read(text: str, _folder: Path) -> Told:
     """wrk 4: its percentiles are those of --latency, rounded to two decimals of their unit, after its correction."""
     requests, duration = of(text, r"(\d+) requests in ([\d.]+[a-z]+)")
-    latency = {f"p{rank}": time_ns(value) for rank, value in re.findall(r"^ +(50|75|90|99)% +([\d.]+[a-z]+) *$", text, re.M)}
+    latency = {
+        f"p{rank}": time_ns(value) for rank, value in re.findall(r"^ +(50|75|90|99)% +([\d.]+[a-z]+) *$", text, re.M)
+    }
     found = re.search(r"^ +Latency +([\d.]+[a-z]+) +([\d.]+[a-z]+) +([\d.]+[a-z]+)", text, re.M)
     if found:
         latency |= {"mean": time_ns(found[1]), "stddev": time_ns(found[2]), "max": time_ns(found[3])}
     printed = dict(re.findall(r"^ +(50|99)% +([\d.]+[a-z]+) *$", text, re.M))
     trouble = re.findall(r"^ +((?:Socket errors|Non-2xx or 3xx responses): .*)$", text, re.M)
     return Told(
-        int(requests), float(of(text, r"Requests/sec: +([\d.]+)")[0]), time_ns(duration),
-        bytes_of(of(text, r", ([\d.]+)([KMGT]?)B read")), latency, printed, "; ".join(trouble) or None,
+        int(requests),
+        float(of(text, r"Requests/sec: +([\d.]+)")[0]),
+        time_ns(duration),
+        bytes_of(of(text, r", ([\d.]+)([KMGT]?)B read")),
+        latency,
+        printed,
+        "; ".join(trouble) or None,
     )
 
 
@@ -102,7 +109,13 @@ def h2load_read(text: str, folder: Path) -> Told:
     trouble = int(failed) + int(errored) + int(timeouts)
     errors = f"{failed} failed, {errored} errored, {timeouts} timeout" if trouble else None
     return Told(
-        int(done), float(rps), time_ns(duration), float(of(text, r"traffic: \S+ \((\d+)\) total")[0]), latency, {}, errors
+        int(done),
+        float(rps),
+        time_ns(duration),
+        float(of(text, r"traffic: \S+ \((\d+)\) total")[0]),
+        latency,
+        {},
+        errors,
     )
 
 
@@ -110,7 +123,14 @@ def h2load_read(text: str, folder: Path) -> Told:
 
 
 def ab_argv(options: dict, url: str, seconds: float, folder: Path) -> list[str]:
-    size = ["-c", str(options["connections"]), "-t", f"{seconds:.0f}", "-n", str(round(AB_MOST_PER_S * max(1, seconds)))]
+    size = [
+        "-c",
+        str(options["connections"]),
+        "-t",
+        f"{seconds:.0f}",
+        "-n",
+        str(round(AB_MOST_PER_S * max(1, seconds))),
+    ]
     return ["ab", "-q", *([] if options.get("closes") else ["-k"]), *size, "-e", str(folder / "percentiles"), url]
 
 
@@ -118,7 +138,11 @@ def ab_read(text: str, folder: Path) -> Told:
     """ab 2.3 prints whole milliseconds; its file of percentiles has three digits more."""
     lines = (folder / "percentiles").read_text().splitlines()[1:]
     ranks = {int(rank): float(value) * 1e6 for rank, value in (line.split(",") for line in lines)}
-    latency = {name: ranks[round(100 * rank)] for name, rank in PERCENTILES.items() if rank <= 0.99 and round(100 * rank) in ranks}
+    latency = {
+        name: ranks[round(100 * rank)]
+        for name, rank in PERCENTILES.items()
+        if rank <= 0.99 and round(100 * rank) in ranks
+    }
     latency |= {"min": ranks[0], "max": ranks[100]} if {0, 100} <= ranks.keys() else {}
     printed = {rank: f"{value} ms" for rank, value in re.findall(r"^ +(50|99)% +(\d+)", text, re.M)}
     waiting = re.search(r"^Waiting: +\d+ +[\d.]+ +[\d.]+ +(\d+) ", text, re.M)
@@ -127,9 +151,13 @@ def ab_read(text: str, folder: Path) -> Told:
     errors = [f"{failed} failed requests"] if failed else []
     errors += re.findall(r"^(Non-2xx responses: +\d+)$", text, re.M)
     return Told(
-        int(of(text, r"Complete requests: +(\d+)")[0]), float(of(text, r"Requests per second: +([\d.]+)")[0]),
+        int(of(text, r"Complete requests: +(\d+)")[0]),
+        float(of(text, r"Requests per second: +([\d.]+)")[0]),
         1e9 * float(of(text, r"Time taken for tests: +([\d.]+) seconds")[0]),
-        float(of(text, r"Total transferred: +(\d+) bytes")[0]), latency, printed, "; ".join(errors) or None,
+        float(of(text, r"Total transferred: +(\d+) bytes")[0]),
+        latency,
+        printed,
+        "; ".join(errors) or None,
     )
 
 
@@ -137,7 +165,9 @@ WITNESSES = {
     one.name: one
     for one in (
         Witness("wrk", "bench", frozenset({"threads"}), True, wrk_argv, wrk_read, ("wrk", "-v")),
-        Witness("h2load", "test", frozenset({"threads", "depth"}), False, h2load_argv, h2load_read, ("h2load", "--version")),
+        Witness(
+            "h2load", "test", frozenset({"threads", "depth"}), False, h2load_argv, h2load_read, ("h2load", "--version")
+        ),
         Witness("ab", "test", frozenset(), True, ab_argv, ab_read, ("ab", "-V"), most_threads=1),
     )
 }
@@ -195,7 +225,9 @@ def why_not(options: dict) -> str | None:
     strange = [name for name in strange if not (name in ("threads", "depth") and options[name] == 1)]
     if strange:
         return f"{one.name} has nothing like the load option {strange[0]!r}"
-    if one.whole_seconds and any(parse_time_ns(options.get(name, "0s")) % 1_000_000_000 for name in ("warmup", "duration")):
+    if one.whole_seconds and any(
+        parse_time_ns(options.get(name, "0s")) % 1_000_000_000 for name in ("warmup", "duration")
+    ):
         return f"{one.name} counts in whole seconds, warm-up and duration must be such"
     if parse_time_ns(options.get("duration", "1s")) == 0:
         return f"{one.name} needs a duration above 0"
@@ -287,7 +319,9 @@ def drive(options: dict, scene: Scene) -> dict:
     return document(told, text, argv, client_ns, elapsed, dict(zip(scene.pids, spent)), rested, stalls)
 
 
-def run(one: Witness, argv: list[str], seconds: float, scene: Scene, pause: str | None = None) -> tuple[str, float, list[dict]]:
+def run(
+    one: Witness, argv: list[str], seconds: float, scene: Scene, pause: str | None = None
+) -> tuple[str, float, list[dict]]:
     """One process of a witness: its stdout, the CPU time of its life in ns, and the stalls that were made meanwhile."""
     try:
         child = host.Child(argv, scene.cpus, scene.undertaker)
@@ -301,7 +335,9 @@ def run(one: Witness, argv: list[str], seconds: float, scene: Scene, pause: str 
         if not child.ended():
             raise serve.Failed(f"{one.name} did not end within {format_seconds(seconds + SLACK_S)}")
         if child.status != 0:
-            raise serve.Failed(f"{one.name} {serve.how_ended(child.status)}: {child.last_words() or child.stdout()[-300:]}")
+            raise serve.Failed(
+                f"{one.name} {serve.how_ended(child.status)}: {child.last_words() or child.stdout()[-300:]}"
+            )
         return child.stdout(), (child.usage.ru_utime + child.usage.ru_stime) * 1e9, stalls
     finally:
         child.close()
@@ -323,7 +359,14 @@ def stall(child: host.Child, pause: str, scene: Scene) -> dict:
 
 
 def document(
-    told: Told, text: str, argv: list[str], client_ns: float, elapsed: int, spent: dict[int, int], rested: dict[int, int], stalls: list
+    told: Told,
+    text: str,
+    argv: list[str],
+    client_ns: float,
+    elapsed: int,
+    spent: dict[int, int],
+    rested: dict[int, int],
+    stalls: list,
 ) -> dict:
     """The members of loadgen/schema.json that the bench reads; null where the witness says nothing."""
     known = {name: round(value) for name, value in told.latency_ns.items()}
@@ -336,7 +379,9 @@ def document(
         "bound": None,
         "window_ns": elapsed,
         "counts": {
-            "ok": told.requests, "completed": told.requests, "errors": 0,
+            "ok": told.requests,
+            "completed": told.requests,
+            "errors": 0,
             "received_bytes": None if told.received_bytes is None else round(told.received_bytes),
         },
         "achieved_rps": told.rps,

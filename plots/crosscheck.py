@@ -45,7 +45,9 @@ def rows_of(scenes: list[dict]) -> list[tuple[str, str]]:
     return [
         (server, tool)
         for server in servers
-        for tool in dict.fromkeys(t for s in scenes if s["server"] == server for t in s["measured"] if t != s["reference"])
+        for tool in dict.fromkeys(
+            t for s in scenes if s["server"] == server for t in s["measured"] if t != s["reference"]
+        )
     ]
 
 
@@ -55,7 +57,9 @@ def label(summary: dict, row: tuple[str, str], rows: list[tuple[str, str]]) -> s
     return (f"{row[0]}   " if first else "") + summary["labels"][row[1]]
 
 
-def panel(axis: Axes, summary: dict, scenes: list[dict], rows: list[tuple[str, str]], sizes: list[int], metric: str) -> None:
+def panel(
+    axis: Axes, summary: dict, scenes: list[dict], rows: list[tuple[str, str]], sizes: list[int], metric: str
+) -> None:
     axis.axvspan(1 / 1.10, 1.10, color="#EEEEEE", linewidth=0)
     axis.axvspan(1 / 1.05, 1.05, color="#D4D4D4", linewidth=0)
     axis.axvline(1, color="#888888", linewidth=0.8)
@@ -92,31 +96,63 @@ def whisker(axis: Axes, ratio: dict, y: float, colour: str, marker: str) -> None
     right = ratio["ratio"] >= EDGES[1]
     axis.plot(EDGES[1] / 1.03 if right else EDGES[0] * 1.03, y, ">" if right else "<", color=colour, markersize=4)
     axis.annotate(
-        f"{ratio['ratio']:.2g}", (EDGES[1] / 1.07 if right else EDGES[0] * 1.07, y), fontsize=6, color=colour,
-        ha="right" if right else "left", va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+        f"{ratio['ratio']:.2g}",
+        (EDGES[1] / 1.07 if right else EDGES[0] * 1.07, y),
+        fontsize=6,
+        color=colour,
+        ha="right" if right else "left",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
     )
 
 
 def furniture(figure: Figure, summary: dict, sizes: list[int], height: float) -> None:
-    figure.text(0.012, 1 - 0.10 / height, "Every tool over our load generator", fontsize=13, fontweight="bold", va="top")
+    figure.text(
+        0.012, 1 - 0.10 / height, "Every tool over our load generator", fontsize=13, fontweight="bold", va="top"
+    )
     said = f"ratio to {summary['labels']['epoll']}, same server, same load, closed loop"
     figure.text(0.012, 1 - 0.42 / height, said, fontsize=9, color=FAINT, va="top")
     handles = [
-        Line2D([], [], color=LOOKS[i % len(LOOKS)][0], marker=LOOKS[i % len(LOOKS)][1], markersize=4, label=f"{n} connection{'s' * (n > 1)}")
+        Line2D(
+            [],
+            [],
+            color=LOOKS[i % len(LOOKS)][0],
+            marker=LOOKS[i % len(LOOKS)][1],
+            markersize=4,
+            label=f"{n} connection{'s' * (n > 1)}",
+        )
         for i, n in enumerate(sizes)
     ]
     figure.legend(handles=handles, loc="upper right", bbox_to_anchor=(0.99, 1 - 0.05 / height), ncol=len(handles))
     notes = (
-        f"Geometric means of ratios paired over {summary['blocks']} blocks, a fresh server process for each sample; whiskers are 95 % "
-        "intervals, each for itself. Dark band: within 5 %, light band: within 10 %. A tool without a mark does not tell that figure. "
+        f"Geometric means of ratios paired over {summary['blocks']} blocks, a fresh server process for each sample; "
+        "whiskers are 95 % intervals, each for itself. Dark band: within 5 %, light band: within 10 %. "
+        "A tool without a mark does not tell that figure. "
         "Client CPU per request of wrk, h2load and ab is that of their whole life, starting and connecting included."
     )
-    figure.text(0.012, 0.26 / height, "\n".join(textwrap.wrap(notes, 172)), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
-    figure.text(0.012, 0.10 / height, f"{summary['environment']}  ·  run {summary['run']}", fontsize=6.8, color=FAINT, va="bottom")
+    figure.text(
+        0.012,
+        0.26 / height,
+        "\n".join(textwrap.wrap(notes, 172)),
+        fontsize=7.5,
+        color=FAINT,
+        va="bottom",
+        linespacing=1.35,
+    )
+    figure.text(
+        0.012,
+        0.10 / height,
+        f"{summary['environment']}  ·  run {summary['run']}",
+        fontsize=6.8,
+        color=FAINT,
+        va="bottom",
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m plots.crosscheck", description="Draws the figure of a crosscheck run.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m plots.crosscheck", description="Draws the figure of a crosscheck run."
+    )
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures")
     parser.add_argument("--svg", action="store_true", help="no PNG beside the SVG")

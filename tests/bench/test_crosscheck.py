@@ -8,13 +8,25 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from bench import crosscheck, crosscheck_derive, crosscheck_text, docs, paths, records, witnesses
+from bench import (
+    crosscheck,
+    crosscheck_calls,
+    crosscheck_derive,
+    crosscheck_text,
+    docs,
+    measure,
+    paths,
+    placement,
+    records,
+    witnesses,
+)
 from bench.crosscheck import TOOLS, Scene
 from bench.errors import BenchError
 from plots import crosscheck as figure
@@ -78,7 +90,10 @@ def test_every_block_has_every_scene_with_all_its_tools_back_to_back() -> None:
     samples = crosscheck.schedule(played, 3, seed=7)
     assert len({sample.id for sample in samples}) == len(samples)
     runs = [list(group) for _, group in groupby(samples, key=lambda s: (s.block, s.cell.partition(",")[0], s.arm))]
-    assert len(runs) == 3 * len(played), "a scene that was split up would make more groups"
+    traced = [scene for scene in played if scene.traced]
+    assert (
+        len(runs) == 3 * (len(played) - len(traced)) + len(traced) > 3
+    ), "a scene that was split up would make more groups"
     orders = {tuple(s.cell for s in run) for run in runs if "agree-50" in run[0].cell}
     assert len(orders) > 1, "the order of tools is drawn anew for each block"
     assert samples == crosscheck.schedule(played, 3, seed=7) != crosscheck.schedule(played, 3, seed=8)
@@ -117,22 +132,49 @@ def made_up_run(folder: Path) -> Path:
     scene = Scene("agree-50", "epoll_lt", ("epoll", "wrk"), {"connections": 50})
     stalled = Scene("stall", "epoll_lt", ("epoll", "wrk"), {"pause": "900ms+200ms"}, "2s")
     tools = {"loadgen": {"path": "x", "sha256": "y"}, "wrk": {"path": "/usr/bin/wrk", "version": "wrk 4"}}
-    about = {"schema": 1, "seed": 1, "blocks": 3, "tools": tools, "labels": {n: t.label for n, t in TOOLS.items()}, "left_out": []}
+    about = {
+        "schema": 1,
+        "seed": 1,
+        "blocks": 3,
+        "tools": tools,
+        "labels": {n: t.label for n, t in TOOLS.items()},
+        "left_out": [],
+    }
     records.write_json(folder / "crosscheck.json", about | {"scenes": [crosscheck.asdict(s) for s in (scene, stalled)]})
     records.write_json(folder / "env.json", json.loads((paths.SAMPLE_RUN / "env.json").read_text()))
     keep = records.Appender(folder)
     for sample in crosscheck.schedule([scene, stalled], 3, 1):
         is_wrk = "tool=wrk" in sample.cell
         load = {
-            "valid": True, "reasons": [], "window_ns": 10**9, "achieved_rps": 10_000 + 100 * sample.block, "printed": {"50": "1.00ms"},
-            "latency_sent_ns": latency(1e6, 4e6 if is_wrk else 2e6), "latency_intended_ns": None, "config": {"large": "x" * 1000},
-            "counts": {"completed": 10_000, "received_bytes": 730_000}, "client": {"cpu_ns": 10**8, "cpu_ns_per_req": 10_000},
-            "watch": [{"pid": 7, "cpu_ns": 5 * 10**8}], "host": {"window_ns": 10**9, "cpus": []}, "bound": None, "text": "x" * 1000,
+            "valid": True,
+            "reasons": [],
+            "window_ns": 10**9,
+            "achieved_rps": 10_000 + 100 * sample.block,
+            "printed": {"50": "1.00ms"},
+            "latency_sent_ns": latency(1e6, 4e6 if is_wrk else 2e6),
+            "latency_intended_ns": None,
+            "config": {"large": "x" * 1000},
+            "counts": {"completed": 10_000, "received_bytes": 730_000},
+            "client": {"cpu_ns": 10**8, "cpu_ns_per_req": 10_000},
+            "watch": [{"pid": 7, "cpu_ns": 5 * 10**8}],
+            "host": {"window_ns": 10**9, "cpus": []},
+            "bound": None,
+            "text": "x" * 1000,
         }
         record = {
-            "schema": 1, "id": sample.id, "experiment": "crosscheck", "cell": sample.cell, "block": sample.block, "arm": sample.arm,
-            "started": "", "status": "ok", "why": None, "options": sample.options, "placement": {"server": [1], "client": [0]},
-            "server": {"pids": [7], "argv": ["x" * 500]}, "load": load,
+            "schema": 1,
+            "id": sample.id,
+            "experiment": "crosscheck",
+            "cell": sample.cell,
+            "block": sample.block,
+            "arm": sample.arm,
+            "started": "",
+            "status": "ok",
+            "why": None,
+            "options": sample.options,
+            "placement": {"server": [1], "client": [0]},
+            "server": {"pids": [7], "argv": ["x" * 500]},
+            "load": load,
         }
         if not is_wrk:
             record["corrected"] = {"p50": 1e6, "p99": 4e6, "made_up_share": 0.25}
@@ -146,13 +188,17 @@ def test_ratios_are_paired_and_say_what_they_show(tmp_path: Path) -> None:
     wrk = summary["scenes"][0]["measured"]["wrk"]
     assert wrk["ratios"]["rps"] == {"ratio": 1.0, "low": 1.0, "high": 1.0, "blocks": 3, "verdict": "within 5 %"}
     assert wrk["ratios"]["p99_us"]["ratio"] == 2.0 and wrk["ratios"]["p99_us"]["verdict"] == "differs"
-    assert wrk["ratios"]["corrected_p99_us"]["ratio"] == 1.0, "like with like: theirs over ours after the same correction"
+    assert (
+        wrk["ratios"]["corrected_p99_us"]["ratio"] == 1.0
+    ), "like with like: theirs over ours after the same correction"
     said = crosscheck_text.verdicts(summary)
     assert "**throughput**, 1 comparisons: 1 agree within 5 %." in said
     assert "**p99**, 1 comparisons: 1 by more than 5 % off (wrk on `epoll_lt` ×2.00)." in said
 
 
-def test_every_block_of_the_document_is_made_and_shows_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_block_of_the_document_is_made_and_shows_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(paths, "CROSSCHECK_SAMPLE", made_up_run(tmp_path))
     text = (ROOT / "docs" / "crosscheck.md").read_text()
     assert {found[2] for found in docs.MARK.finditer(text)} == set(crosscheck_text.BLOCKS), "every block is shown, once"
@@ -213,7 +259,12 @@ def test_a_run_is_interrupted_finished_and_shown_again(tmp_path: Path) -> None:
     if len([name for name in witnesses.WITNESSES if not witnesses.missing(name)]) < 2:
         pytest.skip("fewer than two of wrk, h2load and ab are installed")
     begun = subprocess.Popen(
-        command(tmp_path, *SHORT), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command(tmp_path, *SHORT),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         end = time.monotonic() + 60
@@ -237,20 +288,49 @@ def test_a_run_is_interrupted_finished_and_shown_again(tmp_path: Path) -> None:
     assert {record["cell"].rpartition("=")[2] for record in after} >= {"epoll", "io_uring", "wrk"}
     assert "4 connections, closed loop" in done.stdout and "loadgen, io_uring" in done.stdout
     assert (run / "figures" / "crosscheck.svg").exists() and (run / "derived" / "summary.json").exists()
-    again = subprocess.run(command(tmp_path, "--from", str(run), "--no-figures"), cwd=ROOT, capture_output=True, text=True, timeout=60)
+    again = subprocess.run(
+        command(tmp_path, "--from", str(run), "--no-figures"), cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
     assert again.returncode == 0 and len(records.read_samples(run)) == len(after)
+
+
+@built
+@pytest.mark.skipif(crosscheck_calls.missing() is not None, reason="strace is not installed (bench/require.sh test)")
+def test_calls_are_counted_by_name_and_show_each_tools_way_of_working() -> None:
+    (scene,) = (scene for scene in crosscheck.EVIDENCE if scene.traced)
+    bed, found = measure.Bed(str(paths.build_dir() / "loadgen"), placement.place()), {}
+    for sample in crosscheck.schedule([replace(scene, tools=("epoll", "wrk"))], 1, 1):
+        record = crosscheck_calls.count(sample, crosscheck.arm_of("epoll_lt", ""), bed)
+        if record["why"] and "ptrace" in record["why"]:
+            pytest.skip(record["why"])
+        found[sample.options["engine"]] = record["calls"]
+    assert (
+        0.9 < found["epoll"]["recvfrom"] < 1.2
+        and 0.9 < found["epoll"]["sendto"] < 1.2
+        and "epoll_ctl" not in found["epoll"]
+    )
+    assert 1.8 < found["wrk"]["epoll_ctl"] < 2.5, "it asks for writability and takes that back, for each request"
 
 
 @built
 @pytest.mark.skipif(not crosscheck.nginx_path(), reason="nginx is not installed (bench/require.sh extras)")
 def test_nginx_is_driven_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
     words = ("--servers", "nginx", "--connections", "4", "--blocks", "1", "--no-evidence", "--no-figures")
-    begun = subprocess.Popen(command(tmp_path, *words), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    begun = subprocess.Popen(
+        command(tmp_path, *words),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
     said, _ = begun.communicate(timeout=120)
     assert begun.returncode == 0, said
     (run,) = tmp_path.iterdir()
     found = records.read_samples(run)
-    assert {record["status"] for record in found} <= {"ok", "invalid"} and "ok" in {record["status"] for record in found}, said
+    assert {record["status"] for record in found} <= {"ok", "invalid"} and "ok" in {
+        record["status"] for record in found
+    }, said
     assert session_members(begun.pid) == []
 
 
@@ -264,5 +344,7 @@ def test_nginx_is_driven_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    done = subprocess.run(command(tmp_path, *words), cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ})
+    done = subprocess.run(
+        command(tmp_path, *words), cwd=ROOT, capture_output=True, text=True, timeout=60, env={**os.environ}
+    )
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr

@@ -18,7 +18,15 @@ SERVER = paths.build_dir() / "servers" / "epoll_lt"
 
 def samples(**values: list[float]) -> list[dict]:
     return [
-        {"schema": 1, "block": block, "load": "echo-100", "arm": arm, "status": "ok", "why": None, "values": {"server_cpu_us": value}}
+        {
+            "schema": 1,
+            "block": block,
+            "load": "echo-100",
+            "arm": arm,
+            "status": "ok",
+            "why": None,
+            "values": {"server_cpu_us": value},
+        }
         for arm, column in values.items()
         for block, value in enumerate(column)
     ]

@@ -57,7 +57,15 @@ def test_output_without_the_figures_fails_the_sample(tmp_path: Path) -> None:
 
 def test_percentiles_of_a_log_are_ranks() -> None:
     found = witnesses.percentiles(1e3 * np.arange(1, 1001))
-    assert found == {"p50": 500e3, "p75": 750e3, "p90": 900e3, "p95": 950e3, "p99": 990e3, "p999": 999e3, "p9999": 1000e3}
+    assert found == {
+        "p50": 500e3,
+        "p75": 750e3,
+        "p90": 900e3,
+        "p95": 950e3,
+        "p99": 990e3,
+        "p999": 999e3,
+        "p9999": 1000e3,
+    }
 
 
 @pytest.fixture
@@ -86,7 +94,12 @@ def test_a_real_run_agrees_with_the_servers_own_count(name: str, scene: witnesse
     assert completed / 1.3 < told["achieved_rps"] * told["duration_ns"] / 1e9 < completed * 1.3
     assert told["counts"]["received_bytes"] > 300 * completed * 0.98  # wrk rounds to three digits
     assert told["watch"][0]["cpu_ns"] > 0 and told["client"]["cpu_ns"] > 0
-    record = {"server": {"pids": scene.pids}, "load": told, "options": LOAD, "placement": {"server": [0], "client": [1]}}
+    record = {
+        "server": {"pids": scene.pids},
+        "load": told,
+        "options": LOAD,
+        "placement": {"server": [0], "client": [1]},
+    }
     for metric in ("server_cpu_us_per_req", "throughput_rps", "server_busy", "client_busy"):
         assert metrics.METRICS[metric].read(record) > 0, metric
     if name == "h2load":
@@ -139,12 +152,18 @@ REFUSED = {
     "idle": ('engine = "wrk"', 'engine = "wrk", idle = 5', "wrk has nothing like the load option 'idle'"),
     "depth": ('engine = "wrk"', 'engine = "ab", depth = 2', "ab has nothing like the load option 'depth'"),
     "half a second": ('duration = "1s"', 'duration = "1500ms"', "wrk counts in whole seconds"),
-    "in the grid": ("grid.connections = [4]", "grid = {connections = [4], threads = [8]}", "wrk needs a connection for each"),
+    "in the grid": (
+        "grid.connections = [4]",
+        "grid = {connections = [4], threads = [8]}",
+        "wrk needs a connection for each",
+    ),
 }
 
 
 @pytest.mark.parametrize("old, new, words", REFUSED.values(), ids=REFUSED.keys())
-def test_a_load_that_a_witness_cannot_produce_is_refused_with_the_files_name(tmp_path: Path, old: str, new: str, words: str) -> None:
+def test_a_load_that_a_witness_cannot_produce_is_refused_with_the_files_name(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
     path = tmp_path / "blog.toml"
     assert old in EXPERIMENT
     path.write_text(EXPERIMENT.replace(old, new))
@@ -164,7 +183,9 @@ def test_an_experiment_with_wrk_for_its_engine_is_measured_with_real_wrk(tmp_pat
         pytest.skip(why)
     (tmp_path / "blog.toml").write_text(EXPERIMENT)
     words = ["run", str(tmp_path / "blog.toml"), "--together", "--no-figures", "--results", str(tmp_path / "results")]
-    done = subprocess.run([sys.executable, "-m", "bench", *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     (run,) = (tmp_path / "results").iterdir()
     (record,) = records.read_samples(run)
