@@ -38,10 +38,12 @@ def load(path: Path) -> Arm:
 
 
 def find(name: str) -> Arm:
-    """What a word on the command line means: a model, a contender's name or file, or a contract program's path."""
-    built = arms.model_names()
+    """What a word on the command line means: a model, a server of build/lab, a contender's name or file, or a contract program's path."""
+    built, lab = arms.model_names(), arms.model_names(paths.build_dir() / "lab")
     if name in built:
         return arms.models([name])[0]
+    if name in lab:
+        return arms.models([name], paths.build_dir() / "lab")[0]
     path = Path(name)
     if path.suffix == ".toml":
         return load(path)
@@ -52,4 +54,4 @@ def find(name: str) -> Arm:
     known = {p.stem: p for p in files()}
     if name in known:
         return load(known[name])
-    raise UsageError(f"no model or contender {name!r}{nearest(name, [*built, *known])}")
+    raise UsageError(f"no model or contender {name!r}{nearest(name, [*built, *lab, *known])}")

@@ -16,6 +16,7 @@ from bench.arms import sort_key
 from bench.errors import BenchError
 from bench.experiment import cell_key
 from bench.records import SCHEMA, read_json, read_samples, write_json
+from bench.units import label, value_of
 
 
 def derive(folder: Path) -> dict:
@@ -61,13 +62,15 @@ def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
     for params in combinations(grid):
         key = cell_key(params)
         arms = of_cell(by_cell[key], experiment["metrics"])
-        cells.append({"cell": key, "params": params, "arms": arms, "left_out": left_out[key]})
+        place = {"x": value_of(params[experiment["x"]]), "panel": panel_of(experiment, params)}
+        cells.append({"cell": key, "params": params, **place, "arms": arms, "left_out": left_out[key]})
     add_ratios(cells, by_cell, experiment["metrics"], reference)
     return {
         "title": experiment["title"],
         "question": experiment["question"],
         "figure": experiment["figure"],
         "x": experiment["x"],
+        "panels": experiment.get("panels"),
         "metrics": experiment["metrics"],
         "reference": reference,
         "load": experiment["load"],
@@ -79,6 +82,12 @@ def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
     }
 
 
+def panel_of(experiment: dict, params: dict) -> str | None:
+    """Which panel and table a cell belongs to, where an experiment has a second axis."""
+    axis = experiment.get("panels")
+    return f"{axis} {label(params[axis])}" if axis else None
+
+
 def growth(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) -> dict[str, dict | None]:
     """Arm -> the line through its leading metric over x, or None where too little was measured."""
     metric = metrics.METRICS[experiment["metrics"][0]]
@@ -87,7 +96,7 @@ def growth(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) 
         for record in by_cell[cell["cell"]]:
             value = metric.read(record) if record["status"] == "ok" else None
             if value:
-                blocks[record["arm"]][record["block"]][cell["params"][experiment["x"]]] = value
+                blocks[record["arm"]][record["block"]][cell["x"]] = value
     lines = {arm: scaling.judge(blocks[arm]) for arm in sorted(blocks, key=sort_key)}
     return {
         arm: line and {k: finite(v) if isinstance(v, float) else v for k, v in asdict(line).items()}
@@ -206,7 +215,7 @@ def rows(summary: dict) -> list[dict]:
                     if value:
                         ratio = found.get("ratios", {}).get(metric, {})
                         out.append(
-                            {"experiment": name, "cell": cell["cell"], "x": cell["params"][experiment["x"]], "arm": arm}
+                            {"experiment": name, "cell": cell["cell"], "x": cell["x"], "arm": arm}
                             | {
                                 "metric": metric,
                                 "unit": summary["metrics"][metric]["unit"],

@@ -80,11 +80,11 @@ def headline_table(summary: dict) -> str:
 
 def sizes(experiment: dict) -> list:
     """The values on an experiment's axis."""
-    return [cell["params"][experiment["x"]] for cell in experiment["cells"]]
+    return [cell["x"] for cell in experiment["cells"]]
 
 
 def headline(experiment: dict, metric: str, x: object, arm: str) -> str:
-    cell = next(c for c in experiment["cells"] if c["params"][experiment["x"]] == x)
+    cell = next(c for c in experiment["cells"] if c["x"] == x)
     if arm in cell["left_out"]:
         return cell["left_out"][arm]
     found = cell["arms"].get(arm)

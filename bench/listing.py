@@ -1,6 +1,7 @@
 """What there is: models, experiments, metrics, runs."""
 
 import json
+import resource
 from pathlib import Path
 
 from rich.table import Table
@@ -52,14 +53,14 @@ def experiment_files() -> list[Path]:
 
 
 def experiments() -> tuple[list[str], list[list[str]]]:
-    built = arms.models() if arms.model_names() else []
+    built, fd_limit = arms.models() if arms.model_names() else [], resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     rows = []
     for path in experiment_files():
         found = experiment.load(path)
         times = []
         for profile in ("quick", "full"):
             if profile in found.profiles and built:
-                samples = make([found], {found.name: built}, {}, profile, 0, 1 << 20).samples
+                samples = make([found], {found.name: built}, {}, profile, 0, fd_limit).samples
                 times.append(format_seconds(sum(map(expected_s, samples))))
             else:
                 times.append("–")

@@ -52,6 +52,8 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
         "server": {},
         "load": None,
     }
+    if isinstance(sample.options.get("rate"), str):
+        return record | {"why": "its rate is a share of a capacity that no good sample showed", "elapsed_ns": 0}
     launch = serve.launch(arm, sample.options["protocol"], sample.server, bed.loops_per_us)
     record["server"]["argv"] = launch.argv
     try:
@@ -155,8 +157,23 @@ def usage_of(server: host.Child) -> dict:
 def loadgen_argv(sample: Sample, target: str, pids: list[int], bed: Bed) -> list[str]:
     argv = [bed.loadgen, "--target", target]
     for name, value in sample.options.items():
-        argv += ["--" + name, str(value)] if name != "pause" else [w for pid in pids for w in ("--pause", f"{pid}@{value}")]
+        argv += as_words(name, value, pids)
     argv += ["--cpus", format_cpus(bed.placement.client), "--seed", str(bed.seed + sample.block)]
     for pid in pids:
         argv += ["--watch", str(pid)]
     return argv + ["--json", "-"]
+
+
+def as_words(name: str, value: object, pids: list[int]) -> list[str]:
+    """One load option of an experiment as build/loadgen takes it."""
+    if name == "pause":
+        return [word for pid in pids for word in ("--pause", f"{pid}@{value}")]
+    if name == "classes":
+        return [word for one in value for word in ("--class", one)]
+    if name == "populations":
+        return [
+            word
+            for population, options in value.items()
+            for word in ("--population", f"{population}: " + " ".join(w for o in options.items() for w in as_words(*o, pids)))
+        ]
+    return ["--" + name.replace("_", "-"), str(value)]

@@ -30,8 +30,9 @@ def dig(record: dict, *keys: str):
 
 
 def requests(record: dict) -> int | None:
-    """Good replies that arrived inside the window, whenever they were due: what its CPU was spent on."""
-    return dig(record, "load", "counts", "completed") or None
+    """Good replies that arrived inside the window, whenever they were due, to whomever: what its CPU was spent on."""
+    others = [dig(population, "counts", "completed") or 0 for population in dig(record, "load", "populations") or []]
+    return (dig(record, "load", "counts", "completed") or 0) + sum(others) or None
 
 
 def server_cpu_ns(record: dict) -> float | None:
@@ -133,6 +134,22 @@ def throughput(record: dict) -> float | None:
     return dig(record, "load", "achieved_rps")
 
 
+def others_rps(record: dict) -> float | None:
+    """Good replies per second of all populations beside the main load."""
+    found = [dig(population, "achieved_rps") for population in dig(record, "load", "populations") or []]
+    return sum(found) if found and None not in found else None
+
+
+def connect_us(record: dict, percentile: str) -> float | None:
+    value = dig(record, "load", "connect_ns", percentile)
+    return None if value is None else value / 1e3
+
+
+def evenness(record: dict) -> float | None:
+    """Jain's index over the connections of the main load: 1 when all got the same, 1/n when one got all."""
+    return dig(record, "load", "fairness", "jain")
+
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -150,6 +167,10 @@ METRICS = {
         Metric("p50_us", "latency, median", "µs", "lower", lambda r: latency_us(r, "p50")),
         Metric("p99_us", "latency, 99th percentile", "µs", "lower", lambda r: latency_us(r, "p99")),
         Metric("p999_us", "latency, 99.9th percentile", "µs", "lower", lambda r: latency_us(r, "p999")),
+        Metric("connect_p50_us", "time to connect, median", "µs", "lower", lambda r: connect_us(r, "p50")),
+        Metric("connect_p99_us", "time to connect, 99th percentile", "µs", "lower", lambda r: connect_us(r, "p99")),
+        Metric("others_rps", "throughput of the others", "requests/s", "higher", others_rps),
+        Metric("evenness", "evenness over connections", "Jain's index", "higher", evenness, "linear"),
         Metric("rss_kib_per_conn", "user memory per connection", "KiB", "lower", rss_per_connection),
         Metric("server_busy", "server CPUs in use", "share", "lower", server_busy, "linear", 2),
         Metric("client_busy", "client CPU in use", "share", "lower", client_busy, "linear", 2),

@@ -26,11 +26,19 @@ def of(experiment: dict, metrics: list[str]) -> list[str]:
         if experiment["ceiling"]:
             ceiling = experiment["ceiling"]
             lines.append(f"the client's ceiling here is {number(ceiling['median'])} requests/s (against {ceiling['arm']})")
-    reasons = {(arm, why) for cell in experiment["cells"] for arm, why in cell["left_out"].items()}
-    lines += [f"– {arm} {why}" for arm, why in sorted(reasons)]
+    lines += left_out(experiment)
     if any(value and value["median"] is None for a in found for m, value in a["values"].items() if m in metrics):
         lines.append("> too many requests were not answered in time: this percentile lies beyond all that was measured")
     return lines
+
+
+def left_out(experiment: dict) -> list[str]:
+    """One line per reason, with everybody that it is true of."""
+    whom: dict[str, set[str]] = {}
+    for cell in experiment["cells"]:
+        for arm, why in cell["left_out"].items():
+            whom.setdefault(why, set()).add(arm)
+    return [f"– {', '.join(sorted(whom[why]))}{':' * (len(whom[why]) > 1)} {why}" for why in sorted(whom)]
 
 
 def troubles(experiment: dict) -> list[str]:

@@ -6,15 +6,18 @@ so that a run that was cut short is still balanced.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 
 from bench.arms import Arm, why_unfit
-from bench.experiment import Experiment, cell_key
+from bench.experiment import Experiment, cell_key, crowd
 from bench.units import parse_time_ns
 
 # What a sample costs beside its window, for the time told before a run; measured on a 2-core machine.
 START_STOP_S = 0.08
 PER_CONNECTION_S = 70e-6
+CAPACITY_SAMPLES = 3
+OPEN = ("rate", "arrival", "shed", "pause")  # options that a closed loop has no use for
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Sample:
     cell: str
     block: int
     arm: str
-    role: str  # "arm", or "ceiling": the cheapest responder, which shows the client's limit
+    role: str  # "arm"; "ceiling": the cheapest responder, which shows the client's limit; "capacity": see relative.py
     options: dict  # the load generator's
     server: dict  # the server's
 
@@ -55,15 +58,15 @@ class Plan:
 
 
 def expected_s(sample: Sample) -> float:
-    clients = sample.options["connections"] + sample.options.get("idle", 0)
     windows = parse_time_ns(sample.options["warmup"]) + parse_time_ns(sample.options["duration"])
-    return windows / 1e9 + START_STOP_S + PER_CONNECTION_S * clients
+    return windows / 1e9 + START_STOP_S + PER_CONNECTION_S * crowd(sample.options)
 
 
-def sample_of(experiment: Experiment, key: str, options: dict, block: int, arm: str, role: str) -> Sample:
-    return Sample(
-        f"{experiment.name}/{key}/{block}/{arm}", experiment.name, key, block, arm, role, options, experiment.server
-    )
+def sample_of(
+    experiment: Experiment, key: str, options: dict, block: int, arm: str, role: str, server: dict | None = None
+) -> Sample:
+    name = f"{experiment.name}/{key}/{block}/{arm}"
+    return Sample(name, experiment.name, key, block, arm, role, options, experiment.server if server is None else server)
 
 
 def make(
@@ -74,15 +77,20 @@ def make(
     seed: int,
     fd_limit: int,
     blocks: int | None = None,
+    missing: Callable[[dict], str | None] = lambda needs: None,
 ) -> Plan:
     """Expands experiments x cells x blocks x arms, leaves out what cannot be run and says why."""
     chance = random.Random(seed)
+    experiments = [e.bounded(fd_limit) for e in experiments]
     left_out: list[dict] = []
     cells: list[tuple[Experiment, dict, list[Arm]]] = []
     for experiment in experiments:
         for cell in experiment.cells(profile):
             options = experiment.load_of(profile, cell)
-            reasons = {arm.name: why_unfit(arm, options, fd_limit) for arm in arms[experiment.name]}
+            absent, server = missing(experiment.needs), experiment.server_of(cell)
+            reasons = {
+                arm.name: absent or why_unfit(arm, options, fd_limit, server) for arm in arms[experiment.name]
+            }
             left_out += [
                 {
                     "experiment": experiment.name, "cell": cell_key(cell), "arm": name, "why": why
@@ -92,7 +100,7 @@ def make(
             if fit:
                 cells.append((experiment, cell, fit))
     rounds = {e.name: blocks or e.profiles[profile].blocks for e in experiments}
-    samples: list[Sample] = []
+    samples: list[Sample] = pre_pass(cells, profile, chance)
     for block in range(max(rounds.values(), default=0)):
         due = [one_block(e, profile, cell, fit, block, chance) for e, cell, fit in cells if block < rounds[e.name]]
         due += [
@@ -107,15 +115,33 @@ def make(
     return Plan(profile, seed, {e.name: asdict(e) for e in experiments}, all_arms, samples, left_out)
 
 
+def pre_pass(cells: list[tuple[Experiment, dict, list[Arm]]], profile: str, chance: random.Random) -> list[Sample]:
+    """The closed loops whose throughput relative rates are shares of, before all else."""
+    wanted: dict[str, tuple[Experiment, set[str]]] = {}
+    for experiment, _, fit in cells:
+        if experiment.capacity:
+            of = experiment.capacity["of"]
+            names = {arm.name for arm in fit} if of == "each" else {of}
+            wanted.setdefault(experiment.name, (experiment, set()))[1].update(names)
+    samples = []
+    for experiment, names in wanted.values():
+        load = {k: v for k, v in experiment.load_of(profile, {}, experiment.capacity.get("load")).items() if k not in OPEN}
+        for block in range(experiment.capacity.get("samples", CAPACITY_SAMPLES)):
+            order = chance.sample(sorted(names), len(names))
+            samples += [sample_of(experiment, "capacity", {**load, "mode": "closed"}, block, arm, "capacity") for arm in order]
+    return samples
+
+
 def one_block(
     experiment: Experiment, profile: str, cell: dict, fit: list[Arm], block: int, chance: random.Random
 ) -> list[Sample]:
     """One cell, all its arms back to back in fresh random order."""
     order = chance.sample(fit, len(fit))
     options = experiment.load_of(profile, cell)
-    return [sample_of(experiment, cell_key(cell), options, block, arm.name, "arm") for arm in order]
+    server = experiment.server_of(cell)
+    return [sample_of(experiment, cell_key(cell), options, block, arm.name, "arm", server) for arm in order]
 
 
 def ceiling_sample(experiment: Experiment, profile: str, arm: Arm, block: int) -> Sample:
-    options = {**experiment.load_of(profile, {}), **experiment.ceiling["load"]}
+    options = experiment.load_of(profile, {}, experiment.ceiling["load"])
     return sample_of(experiment, "ceiling", options, block, arm.name, "ceiling")

@@ -7,10 +7,11 @@ import resource
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import arms, contenders, env, experiment, listing, paths, plan, records, witnesses
+from bench import needs as needs_of
 from bench.errors import BenchError, UsageError
 from bench.experiment import Experiment
 from bench.placement import Placement, place
@@ -50,6 +51,7 @@ def of_experiments(
         int(time.time()) if options.seed is None else options.seed,
         fd_limit(),
         options.blocks,
+        lambda needs: needs_of.missing(needs, fd_limit()),
     )
     if not made.samples:
         raise UsageError("nothing to run: " + "; ".join(sorted({f"{o['arm']} {o['why']}" for o in made.left_out})))
@@ -93,12 +95,25 @@ def arms_of(e: Experiment, only: str | None) -> list[arms.Arm]:
     if only:
         found = [contenders.find(name.strip()) for name in only.split(",") if name.strip()]
     else:
-        found = arms.models(e.arms.get("models", "all")) + [
-            contenders.find(name) for name in e.arms.get("contenders", [])
-        ]
+        others = [contenders.find(name) for name in e.arms.get("contenders", [])]
+        found = arms.models(e.arms.get("models", "all")) + others + [variant(told) for told in e.arms.get("variants", [])]
+    if len({arm.name for arm in found}) < len(found):
+        raise UsageError(f"{e.name}: arms: two of them have the same name")
     if e.reference and e.reference not in [arm.name for arm in found]:
         found += arms.models([e.reference])  # without it nothing could be compared
     return found
+
+
+def variant(told: dict) -> arms.Arm:
+    """A model, or a server of build/lab, started with options of its own."""
+    base = contenders.find(told["model"])
+    words: list[str] = []
+    for option, value in told["options"].items():
+        name = option.replace("_", "-")
+        if name not in base.options:
+            raise UsageError(f"{told['model']} has no --{name}{nearest(name, base.options)}")
+        words += ["--" + name] if value is True else [] if value is False else ["--" + name, str(value)]
+    return replace(base, name=told["name"], argv=(*base.argv, *words), kind="variant")
 
 
 def ceiling_arms(experiments: list[Experiment]) -> dict[str, arms.Arm]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bench import host, paths
+from bench import host, paths, relative
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.measure import Bed, measure
@@ -34,25 +34,28 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
         with out_of_the_way(bed.placement.bench), host.Stop(resume) as stop, buried() as undertaker:
             bed = replace(bed, undertaker=undertaker, stop=stop)
             progress.start(plan, len(plan.samples) - len(due))
+            capacity = [record for record in read_samples(folder) if record["role"] == "capacity"]
             for sample in due:
                 stop.check()
                 progress.begin(sample)
-                record = measure_well(sample, arms[sample.arm], bed)
+                record = measure_well(sample, arms[sample.arm], bed, plan.experiments[sample.experiment], capacity)
                 appender.add(record)
                 progress.end(record)
+                capacity += [record] * (sample.role == "capacity")
     finally:
         progress.close()
         appender.close()
 
 
-def measure_well(sample: Sample, arm: Arm, bed: Bed) -> dict:
-    """A sample, with one more chance where the instrument broke its own rules, as it does when the host is taken away.
+def measure_well(sample: Sample, arm: Arm, bed: Bed, experiment: dict, capacity: list[dict]) -> dict:
+    """A sample at its rate, with one more chance where the instrument broke its own rules, as it does when the host is taken away.
 
     That says nothing about the server, so no figure is chosen by it; the record keeps what was discarded and why.
     """
     discarded: list[str] = []
+    sample, told = relative.resolve(sample, experiment, capacity)
     while True:
-        record = measure(sample, arm, bed)
+        record = measure(sample, arm, bed) | {"relative_rate": told}
         if record["status"] != "invalid" or len(discarded) == CHANCES - 1:
             return record | {"discarded": discarded}
         discarded.append(record["why"])

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from bench import notes
 from bench.arms import sort_key
-from bench.units import number
+from bench.units import label, number
 
 NO_VALUE = "·"  # measured, but this metric cannot be read there: memory of a handful of connections, say
 MARKS = {  # verdict -> sign, style
@@ -58,13 +58,22 @@ def blank_table(first: str, columns: list[str]) -> Table:
 
 
 def all_arms(experiment: dict) -> list[str]:
-    return sorted({arm for cell in experiment["cells"] for arm in [*cell["arms"], *cell["left_out"]]}, key=sort_key)
+    """The rows: what was measured anywhere, and what one client at a time kept out; the notes name the others."""
+    found = {arm for cell in experiment["cells"] for arm in cell["arms"]}
+    found |= {arm for cell in experiment["cells"] for arm, why in cell["left_out"].items() if not why.startswith("has no ")}
+    return sorted(found, key=sort_key)
+
+
+def by_panel(experiment: dict) -> dict[str | None, dict]:
+    """The experiment once for each panel, with that panel's cells; itself where there is but one."""
+    panels = dict.fromkeys(cell["panel"] for cell in experiment["cells"])
+    return {p: {**experiment, "cells": [c for c in experiment["cells"] if c["panel"] == p]} for p in panels}
 
 
 def of_metric(experiment: dict, metric: str) -> Table:
     """One metric: an arm per row, a cell per column."""
     table = blank_table(
-        f"{experiment['x']} →", [number(cell["params"][experiment["x"]]) for cell in experiment["cells"]]
+        f"{experiment['x']} →", [label(cell["params"][experiment["x"]]) for cell in experiment["cells"]]
     )
     for arm in all_arms(experiment):
         texts = [cell_texts(c["arms"].get(arm), c["left_out"].get(arm), metric) for c in experiment["cells"]]
@@ -100,7 +109,7 @@ def of_growth(experiment: dict, unit: str) -> Table:
         f"c0 ({unit})",
         f"c1 ({unit} per 1,000)",
         "95 % interval of c1",
-        f"c1 × {max(c['params'][experiment['x']] for c in experiment['cells'])} / c0",
+        f"c1 × {max(c['x'] for c in experiment['cells']):g} / c0",
         "verdict",
     ):
         table.add_column(heading, justify="left" if heading in ("model", "verdict") else "right", no_wrap=True)
@@ -117,6 +126,8 @@ def show(console: Console, summary: dict) -> None:
     for name, experiment in summary["experiments"].items():
         if not experiment["arms"]:
             console.print(f"{name}: nothing measured", style="red")
+            for line in notes.left_out(experiment):
+                console.print(Text(f"  {line}", style="dim"))
         elif len(experiment["cells"]) == 1:
             print_one(
                 console, experiment["title"], of_cell(summary, experiment), notes.of(experiment, experiment["metrics"])
@@ -127,7 +138,10 @@ def show(console: Console, summary: dict) -> None:
             ):
                 about = summary["metrics"][metric]
                 title = f"{name}: {about['label']} [{about['unit']}], {about['better']} is better"
-                print_one(console, title, of_metric(experiment, metric), notes.of(experiment, [metric]))
+                parts = by_panel(experiment)
+                for count, (panel, part) in enumerate(parts.items(), 1):
+                    said = notes.of(experiment, [metric]) if count == len(parts) else []
+                    print_one(console, f"{title}; {panel}" if panel else title, of_metric(part, metric), said)
         if any((experiment["scaling"] or {}).values()):
             unit = summary["metrics"][experiment["metrics"][0]]["unit"]
             print_one(console, f"{name}: growth with {experiment['x']}", of_growth(experiment, unit), [notes.GROWTH])

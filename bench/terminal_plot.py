@@ -12,7 +12,7 @@ from bench.units import number
 def medians(experiment: dict, arm: str, metric: str) -> list[tuple[int, float]]:
     """(x, median) of an arm where it has one."""
     found = [
-        (cell["params"][experiment["x"]], (cell["arms"].get(arm) or {"values": {}})["values"].get(metric))
+        (cell["x"], (cell["arms"].get(arm) or {"values": {}})["values"].get(metric))
         for cell in experiment["cells"]
     ]
     return [(x, value["median"]) for x, value in found if value and value["median"] is not None]
@@ -33,8 +33,8 @@ def draw(summary: dict, name: str, width: int = 100, height: int = 20) -> str | 
     metric = experiment["metrics"][0]
     about = summary["metrics"][metric]
     drawn = {**experiment, "arms": [arm for arm in experiment["arms"] if medians(experiment, arm, metric)]}
-    xs = [cell["params"][experiment["x"]] for cell in experiment["cells"]]
-    if not shutil.which("gnuplot") or not drawn["arms"] or len(xs) < 2 or not all(isinstance(x, int) for x in xs):
+    xs = [cell["x"] for cell in experiment["cells"]]
+    if not shutil.which("gnuplot") or not drawn["arms"] or len(xs) < 2 or experiment["panels"]:
         return None
     values = [median for arm in drawn["arms"] for _, median in medians(experiment, arm, metric)]
     low, high = min(values), max(values)

@@ -15,6 +15,20 @@ def parse_time_ns(text: str | int | float) -> int:
     return round(float(found[1]) * NANOSECONDS[found[2]])
 
 
+def value_of(parameter: int | float | str) -> float:
+    """A parameter of a cell as a place on an axis: 50 for "50%", microseconds for a time."""
+    if not isinstance(parameter, str):
+        return parameter
+    if parameter.endswith("%"):
+        return float(parameter[:-1])
+    return parse_time_ns(parameter) / 1e3
+
+
+def label(parameter: int | float | str) -> str:
+    """The same for people."""
+    return parameter if isinstance(parameter, str) else number(parameter)
+
+
 def parse_cpus(text: str) -> tuple[int, ...]:
     """The CPUs of a list such as `0,2-3`, in order, each once."""
     cpus: list[int] = []

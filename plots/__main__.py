@@ -9,7 +9,7 @@ import importlib
 import json
 from pathlib import Path
 
-from plots import ratios, style
+from plots import ratios, style, winners
 
 
 def draw_run(run: Path, target: Path | None = None, suffixes: tuple[str, ...] = (".svg", ".png")) -> list[Path]:
@@ -22,6 +22,8 @@ def draw_run(run: Path, target: Path | None = None, suffixes: tuple[str, ...] = 
         if experiment["arms"]:
             page = importlib.import_module(f"plots.{experiment['figure']}")
             written += style.save(page.draw(summary, name), target / name, suffixes)
+            if experiment["panels"]:
+                written += style.save(winners.draw(summary, name), target / f"{name}-winners", suffixes)
             if ratios.has_any(experiment):
                 written += style.save(ratios.draw(summary, name), target / f"{name}-ratios", suffixes)
     return written

@@ -20,13 +20,17 @@ AXIS_NAMES = {
     "idle": "idle connections",
     "size": "request size [bytes]",
     "depth": "requests under way per connection",
+    "total": "connections, active and idle",
+    "workers": "workers",
+    "slow.connections": "slow readers beside the 20 prompt clients",
+    "hogs.connections": "hogs beside the 20 pingers",
 }
 WIDTH, PANEL_HEIGHT, HEAD, NOTE_HEIGHT, LEGEND_ROW = 10.0, 2.9, 0.95, 0.15, 0.2  # inches
 
 
 def draw(summary: dict, name: str) -> Figure:
     experiment = summary["experiments"][name]
-    shown = [m for m in experiment["metrics"] if any(points(experiment, arm, m) for arm in experiment["arms"])]
+    shown = panels_of(experiment)
     rows = (len(shown) + 1) // 2
     below = textwrap.wrap("  ".join(notes(summary, experiment)), 172)
     foot = 0.4 + NOTE_HEIGHT * len(below)
@@ -37,12 +41,47 @@ def draw(summary: dict, name: str) -> Figure:
         left=0.075, right=0.98, top=1 - head / height, bottom=(foot + 0.5) / height, hspace=0.42, wspace=0.2
     )
     axes = list(grid.flat)
-    for axis, metric in zip(axes, shown):
-        panel(axis, summary, experiment, metric)
+    for axis, (metric, part) in zip(axes, shown):
+        panel(axis, summary, part, metric)
+    share_axes(axes, shown)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     furniture(figure, summary, experiment, below, height)
     return figure
+
+
+def panels_of(experiment: dict) -> list[tuple[str, dict]]:
+    """What each panel shows: a metric; or, with a second axis, the leading metric and the tail in each of its places."""
+    names = dict.fromkeys(cell["panel"] for cell in experiment["cells"])
+    shown = [m for m in experiment["metrics"] if any(points(experiment, arm, m) for arm in experiment["arms"])]
+    if len(names) > 1:
+        shown = shown[:1] + [m for m in shown[1:] if m == "p99_us"]
+    parts = [{**experiment, "cells": [c for c in experiment["cells"] if c["panel"] == name]} for name in names]
+    return [(metric, part) for part in parts for metric in shown]
+
+
+def share_axes(axes: list[Axes], shown: list[tuple[str, dict]]) -> None:
+    """Panels of one metric get one scale, so that they can be compared by eye."""
+    for metric in {metric for metric, _ in shown}:
+        same = [axis for axis, (m, _) in zip(axes, shown) if m == metric]
+        if len(same) > 1:
+            low, high = min(a.get_ylim()[0] for a in same), max(a.get_ylim()[1] for a in same)
+            for axis in same:
+                axis.set_ylim(low, high)
+                log_axis(axis.yaxis)
+
+
+def axis_name(experiment: dict) -> str:
+    """The axis in words; a rate may be a share of a capacity instead."""
+    if experiment["x"] == "rate" and isinstance(experiment["cells"][0]["params"]["rate"], str):
+        return "offered rate [% of the capacity measured in the same run]"
+    return AXIS_NAMES.get(experiment["x"], experiment["x"])
+
+
+def axis_label(cell: dict, experiment: dict) -> str:
+    """A cell's place as it was written, or shortened: 50%, 20k."""
+    written = cell["params"][experiment["x"]]
+    return written if isinstance(written, str) else number(written)
 
 
 def points(experiment: dict, arm: str, metric: str) -> list[tuple[float, dict, str | None]]:
@@ -51,7 +90,7 @@ def points(experiment: dict, arm: str, metric: str) -> list[tuple[float, dict, s
     for cell in experiment["cells"]:
         there = cell["arms"].get(arm)
         if there and there["values"].get(metric):
-            found.append((cell["params"][experiment["x"]], there["values"][metric], there["limit"]))
+            found.append((cell["x"], there["values"][metric], there["limit"]))
     return sorted(found, key=lambda p: p[0])
 
 
@@ -60,7 +99,9 @@ def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
     for arm in experiment["arms"]:
         curve(axis, experiment, arm, metric)
     x_axis(axis, experiment)
-    axis.set_title(f"{about['label']} [{about['unit']}], {about['better']} is better")
+    where = experiment["cells"][0]["panel"]
+    title = f"{about['label']} [{about['unit']}]"
+    axis.set_title(f"{title}, {where}" if where else f"{title}, {about['better']} is better")
     if about["scale"] == "log":
         axis.set_yscale("log")
     if metric == "throughput_rps" and experiment["ceiling"]:
@@ -99,17 +140,18 @@ def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
 
 def places(experiment: dict) -> dict[float, float]:
     """Where each x stands.  A logarithmic axis has no 0: it stands a little left of the next, and its tick says 0."""
-    xs = sorted({cell["params"][experiment["x"]] for cell in experiment["cells"]})
+    xs = sorted({cell["x"] for cell in experiment["cells"]})
     return {x: x if x > 0 else (xs[1] / 5 if len(xs) > 1 else 1) for x in xs}
 
 
 def x_axis(axis: Axes, experiment: dict) -> None:
     place = places(experiment)
     axis.set_xscale("log")
-    axis.set_xticks(list(place.values()), [number(x) for x in place])
+    labels = {cell["x"]: axis_label(cell, experiment) for cell in experiment["cells"]}
+    axis.set_xticks(list(place.values()), [labels[x] for x in place])
     axis.set_xticks([], minor=True)
     axis.set_xlim(min(place.values()) / 1.25, max(place.values()) * 1.25)
-    axis.set_xlabel(AXIS_NAMES.get(experiment["x"], experiment["x"]))
+    axis.set_xlabel(axis_name(experiment))
 
 
 def ceiling_line(axis: Axes, experiment: dict) -> None:
@@ -186,17 +228,17 @@ def notes(summary: dict, experiment: dict) -> list[str]:
 
 
 def left_out(experiment: dict) -> list[str]:
-    """Which model was not run where, and why: one sentence per model and reason."""
+    """Which models were not run where, and why: one sentence per reason and place."""
     missing: dict[tuple[str, str], list[str]] = {}
     for cell in experiment["cells"]:
         for arm, why in cell["left_out"].items():
-            missing.setdefault((arm, why), []).append(number(cell["params"][experiment["x"]]))
+            missing.setdefault((arm, why), []).append(axis_label(cell, experiment))
         for arm, found in cell["arms"].items():
             if not found["samples"]["ok"]:
-                missing.setdefault((arm, "has no good sample"), []).append(number(cell["params"][experiment["x"]]))
+                missing.setdefault((arm, "has no good sample"), []).append(axis_label(cell, experiment))
     every = len(experiment["cells"])
-    said = []
+    places: dict[tuple[str, str], list[str]] = {}
     for (arm, why), xs in missing.items():
-        where = "and is left out" if len(xs) == every else f"and is left out at {', '.join(xs)}"
-        said.append(f"{arm} {why} {where}.")
-    return said
+        where = "left out" if len(xs) == every else f"left out at {', '.join(dict.fromkeys(xs))}"
+        places.setdefault((why, where), []).append(arm)
+    return [f"{where[0].upper()}{where[1:]}: {', '.join(found)} ({why})." for (why, where), found in places.items()]

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from plots.curves import AXIS_NAMES
-from plots.style import FAINT, look, number
+from plots.curves import axis_label, axis_name
+from plots.style import FAINT, look
 
 TIE = (0.97, 1.03)
 WIDTH, HEAD, FOOT, ROW = 10.0, 0.95, 1.1, 0.26  # inches
@@ -20,7 +20,8 @@ TICKS = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 1
 
 
 def has_any(experiment: dict) -> bool:
-    return any(found.get("ratios") for cell in experiment["cells"] for found in cell["arms"].values())
+    """Whether there is anything to show; a second axis has too many cells for this picture, and a map of its own."""
+    return not experiment.get("panels") and any(found.get("ratios") for cell in experiment["cells"] for found in cell["arms"].values())
 
 
 def draw(summary: dict, name: str) -> Figure:
@@ -42,7 +43,7 @@ def draw(summary: dict, name: str) -> Figure:
         fontweight="bold",
         va="top",
     )
-    said = f"{AXIS_NAMES.get(experiment['x'], experiment['x'])} over each panel; {about['better']} is better"
+    said = f"{axis_name(experiment)} over each panel; {about['better']} is better"
     figure.text(0.012, 1 - 0.42 / height, said, fontsize=9, color=FAINT, va="top")
     lines = textwrap.wrap("  ".join(notes(experiment, metric)), 172)
     figure.text(0.012, 0.28 / height, "\n".join(lines), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
@@ -79,7 +80,7 @@ def panel(axis: Axes, experiment: dict, cell: dict, arms: list[str], metric: str
         if ratio["low"] and ratio["high"]:
             axis.plot([ratio["low"], ratio["high"]], [row, row], color=how.colour, linewidth=1.6, solid_capstyle="butt")
         axis.plot(ratio["ratio"], row, how.marker, color=how.colour, markersize=4.5)
-    axis.set_title(number(cell["params"][experiment["x"]]), loc="center")
+    axis.set_title(axis_label(cell, experiment), loc="center")
     axis.set_xscale("log")
     limits(axis, experiment, metric)
     axis.set_yticks(range(len(arms)), arms)

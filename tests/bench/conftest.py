@@ -96,7 +96,8 @@ class House:
         )
 
     def run_folder(self) -> Path:
-        return max(self.results.iterdir(), key=lambda p: p.stat().st_mtime_ns)
+        runs = list(self.results.iterdir()) if self.results.is_dir() else []
+        return max(runs, key=lambda p: p.stat().st_mtime_ns, default=self.results)
 
 
 @pytest.fixture

@@ -122,8 +122,8 @@ def test_percentile_beyond_all_that_was_measured_is_an_arrow_and_explained() -> 
 
 def test_notes_say_what_is_missing_and_why() -> None:
     said = " ".join(curves.left_out(summary(["epoll_lt"], [1, 10, 100], ["p99_us"], failed=True)["experiments"]["e"]))
-    assert "blocking serves one client at a time and is left out at 10, 100." in said
-    assert "epoll_lt has no good sample and is left out." in said
+    assert "Left out at 10, 100: blocking (serves one client at a time)." in said
+    assert "Left out: epoll_lt (has no good sample)." in said
 
 
 def test_ratios_show_every_dot_whole_and_say_what_the_whiskers_hold() -> None:

@@ -1,0 +1,47 @@
+"""What an experiment needs of its host ([needs] in its file), and in words what is missing."""
+
+import ctypes
+import errno
+import os
+import shutil
+from functools import cache
+
+from bench import env
+from bench.placement import cores
+from bench.units import number
+
+IO_URING_SETUP = 425
+
+
+def missing(needs: dict, fd_limit: int) -> str | None:
+    """The first thing that this host lacks; None when it has all."""
+    for what, wanted in needs.items():
+        why = CHECKS[what](wanted, fd_limit)
+        if why:
+            return why
+    return None
+
+
+@cache
+def no_io_uring() -> str | None:
+    """io_uring_setup(2) with no place for its parameters: EFAULT where it is allowed, another error where it is not."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(IO_URING_SETUP, 1, None)
+    error = ctypes.get_errno()
+    return None if error in (errno.EFAULT, errno.EINVAL) else f"needs io_uring, which is refused here ({os.strerror(error)})"
+
+
+def at_least(wanted: int, found: int | None, what: str) -> str | None:
+    if found is None or found >= wanted:
+        return None
+    return f"needs {number(wanted)} {what}, this host has {number(found)}"
+
+
+CHECKS = {
+    "fds": lambda wanted, fd_limit: at_least(wanted, fd_limit, "descriptors"),
+    "cores": lambda wanted, _: at_least(wanted, len(cores(os.sched_getaffinity(0))), "physical cores"),
+    "memory_mib": lambda wanted, _: at_least(wanted, env.memory_mib(), "MiB of memory"),
+    "root": lambda *_: None if os.geteuid() == 0 else "needs root",
+    "io_uring": lambda *_: no_io_uring(),
+    "commands": lambda wanted, _: next((f"needs {name}, which is not installed" for name in wanted if not shutil.which(name)), None),
+}
