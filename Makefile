@@ -11,13 +11,16 @@ CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) $(SANITIZE) -Iservers/core -MMD -MP -pthread
 ALL_LDFLAGS = $(SANITIZE) $(LDFLAGS) -pthread
 
-# A page names the libraries it needs in its thesis, as `pkg-config: NAME...`; no other file is touched for it. If it
-# has a half that runs in the kernel, servers/bpf has that under the same name, and clang compiles it.
-packages = $(shell sed -n 's|.*pkg-config: \([^*]*\).*|\1|p' $(1))
-flags_of = $(if $(call packages,$(1)),$(shell pkg-config $(2) $(call packages,$(1))))
-lacks_libs  = $(if $(call packages,$(1)),$(shell pkg-config --exists $(call packages,$(1)) || echo pkg-config finds no $(call packages,$(1))))
+# A page names the libraries it needs in its thesis, as `pkg-config: NAME...`, or as `libraries: NAME...` if pkg-config
+# does not know them (libev on Debian); no other file is touched for it. If it has a half that runs in the kernel,
+# servers/bpf has that under the same name, and clang compiles it.
+packages  = $(shell sed -n 's|.*pkg-config: \([^*]*\).*|\1|p' $(1))
+libraries = $(shell sed -n 's|.*libraries: \([^*]*\).*|\1|p' $(1))
+flags_of = $(if $(call packages,$(1)),$(shell pkg-config $(2) $(call packages,$(1)))) $(if $(findstring --libs,$(2)),$(addprefix -l,$(call libraries,$(1))))
+lacks_libs  = $(call lacks_packages,$(1)) $(foreach name,$(call libraries,$(1)),$(if $(findstring /,$(shell $(CC) -print-file-name=lib$(name).so)),,the linker finds no $(name)))
+lacks_packages = $(if $(call packages,$(1)),$(shell pkg-config --exists $(call packages,$(1)) || echo pkg-config finds no $(call packages,$(1))))
 lacks_clang = $(if $(wildcard servers/bpf/$(notdir $(1))),$(if $(shell command -v $(CLANG)),,there is no $(CLANG)))
-lacks       = $(strip $(or $(call lacks_libs,$(1)),$(call lacks_clang,$(1))))
+lacks       = $(strip $(or $(strip $(call lacks_libs,$(1))),$(call lacks_clang,$(1))))
 has_libs    = $(if $(call lacks,$(1)),,$(1))
 
 SERVER_PAGES := $(foreach page,$(wildcard servers/*.c),$(call has_libs,$(page)))
@@ -101,6 +104,11 @@ ARMS := $(patsubst tests/arms/%.c,$(BUILD)/arms/%,$(foreach page,$(wildcard test
 $(BUILD)/arms/%: tests/arms/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call flags_of,$<,--cflags --libs)
+
+# The same page with one thing changed; it includes the page.
+$(BUILD)/arms/posix_aio_20: tests/arms/posix_aio_20.c servers/posix_aio.c $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/core.a
 
 TEST_PARTS += $(ARMS)
 
@@ -202,7 +210,7 @@ conformance-asan: asan  ## the same over the AddressSanitizer and UndefinedBehav
 conformance-tsan: tsan  ## the same over the ThreadSanitizer build of the models that have threads
 	$(RUN_TESTS) "conformance tsan"
 
-conformance-liars:  ## servers that break one rule each: does the conformance suite catch every one?
+conformance-liars: all $(ARMS)  ## servers that break one rule each: does the conformance suite catch every one?
 	$(RUN_TESTS) "conformance liars"
 
 interop: all  ## curl, nc, wrk, ab and h2load against every server

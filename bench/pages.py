@@ -14,6 +14,7 @@ brackets.  Three dots after a name say that its number depends on time: at least
 A model that keeps more than 512 bytes for a silent connection says what, `Per idle connection: a thread and its stack.`
 """
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Page:
     name: str
     thesis: str
     comment: str  # the opening comment as running text
-    libraries: tuple[str, ...]  # pkg-config modules
+    libraries: tuple[str, ...]  # pkg-config modules, and what the linker knows alone, as -lNAME
 
     @property
     def keeps(self) -> str | None:
@@ -66,8 +67,13 @@ def names(folder: Path = PAGES) -> list[str]:
 def read(name: str, folder: Path = PAGES) -> Page:
     source = (folder / f"{name}.c").read_text()
     comment = source[: source.index("*/")]
-    found = re.search(r"pkg-config: ([^*\n]*)", comment)
-    return Page(name, thesis_of(source, name), running_text(comment), tuple(found[1].split()) if found else ())
+    modules, plain = (words_after(mark, comment) for mark in ("pkg-config: ", "libraries: "))
+    return Page(name, thesis_of(source, name), running_text(comment), (*modules, *(f"-l{word}" for word in plain)))
+
+
+def words_after(mark: str, comment: str) -> list[str]:
+    found = re.search(mark + r"([^*\n]*)", comment)
+    return found[1].split() if found else []
 
 
 def running_text(comment: str) -> str:
@@ -108,11 +114,16 @@ def calls_of(comment: str, name: str) -> Calls:
 
 
 def missing_libraries(page: Page) -> list[str]:
-    """The page's libraries that pkg-config does not find here."""
-    found = {}
-    for library in page.libraries:
-        try:
-            found[library] = subprocess.run(["pkg-config", "--exists", library], capture_output=True).returncode == 0
-        except OSError:
-            found[library] = False
-    return [library for library, there in found.items() if not there]
+    """The page's libraries that pkg-config, or the compiler where that has no word for them, does not find here."""
+    return [library for library in page.libraries if not is_here(library)]
+
+
+def is_here(library: str) -> bool:
+    plain = library.startswith("-l")
+    compiler = os.environ.get("CC", "cc")
+    asked = [compiler, f"-print-file-name=lib{library[2:]}.so"] if plain else ["pkg-config", "--exists", library]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True)
+    except OSError:
+        return False
+    return done.returncode == 0 and (not plain or "/" in done.stdout)  # a path, or the bare name back

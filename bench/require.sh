@@ -72,11 +72,17 @@ tier() {
 		need nghttp2-client command h2load
 		need netcat-openbsd command nc
 		need strace command strace
+		need libuv1-dev module libuv  # the models that are built on libraries: left out elsewhere, complete here
+		need libevent-dev module libevent_core
+		need libev-dev header ev.h
 		;;
 	extras)
 		need nginx-light command nginx
 		need redis-server command redis-server
 		need memcached command memcached
+		need libuv1-dev module libuv  # the models that are built on libraries: left out elsewhere, complete here
+		need libevent-dev module libevent_core
+		need libev-dev header ev.h
 		need libbpf-dev module libbpf
 		need clang command clang
 		;;

@@ -30,6 +30,15 @@ def test_a_page_is_read_without_being_built(tmp_path: Path) -> None:
     assert found.calls == pages.Calls({"recvfrom": 1, "sendto": 1}, frozenset())
 
 
+def test_a_library_that_is_not_here_is_named(tmp_path: Path) -> None:
+    """Found by pkg-config, or by the linker alone."""
+    found = page(tmp_path, "Per request, one connection at a time: recv, send.\n * libraries: c nosuch")
+    assert found.libraries == ("libone", "libtwo", "-lc", "-lnosuch")
+    assert pages.missing_libraries(found) == ["libone", "libtwo", "-lnosuch"]
+
+    assert found.calls == pages.Calls({"recvfrom": 1, "sendto": 1}, frozenset())
+
+
 @pytest.mark.parametrize(
     "line, exact, open_ended",
     [

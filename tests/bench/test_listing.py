@@ -35,7 +35,7 @@ def test_every_page_is_listed_with_what_this_host_says(here: House) -> None:
     assert found["dies_early"].here.startswith("fails: ") and "a fake reason" in found["dies_early"].here
     assert found["deaf"].here == "runs, but does not end on SIGTERM"
     assert found["unbuilt"].here.endswith("run make") and found["unbuilt"].thesis == "Thesis of unbuilt."
-    assert found["kqueue"].here == "left out: pkg-config finds no no-such-library-here"
+    assert found["kqueue"].here == "left out: this host has no no-such-library-here"
     assert list(found)[0] == "epoll_lt" and found["kqueue"].arm is None
 
 
