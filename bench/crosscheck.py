@@ -37,7 +37,7 @@ from bench import (
 from bench import records, runner, witnesses
 from bench.errors import BenchError, UsageError
 from bench.plan import Sample
-from bench.reach_loads import NGINX_CONF, nginx_path
+from bench.reach_site import NGINX_CONF, nginx_path
 from bench.units import format_seconds, nearest, parse_time_ns
 
 BLOCKS = 12

@@ -148,7 +148,8 @@ def stall(summary: dict) -> str:
     lead = (
         f"The server stands still once for {length_ms:.0f} ms in {window_ms / 1e3:.0f} s, "
         f"{100 * length_ms / window_ms:.0f} % of the time. "
-        f"Of people who come at any moment, one in a hundred waits longer than {due_ms:.0f} ms: that is the p99 to be found.\n\n"
+        f"Of people who come at any moment, one in a hundred waits longer than {due_ms:.0f} ms: that is the p99 "
+        "to be found.\n\n"
     )
     columns = ("p50_us", "p99_us", "sent_p99_us", "corrected_p99_us", "max_us")
     return lead + evidence(summary, "stall", columns).markdown()

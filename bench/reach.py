@@ -20,7 +20,8 @@ from rich.text import Text
 
 from bench import env, host, paths, placement, reach_loads, records, runner, stats
 from bench.errors import UsageError
-from bench.reach_loads import LOADS, Site
+from bench.reach_loads import LOADS
+from bench.reach_site import Site
 from bench.units import nearest, number
 
 BLOCKS = 12

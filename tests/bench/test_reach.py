@@ -2,6 +2,7 @@
 floor clients, against a server that counts for itself."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from bench import host, paths, reach, reach_loads, records, serve
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.reach import Bar
 
 ARMS = paths.build_dir() / "arms"
@@ -71,7 +72,7 @@ def test_every_bar_names_a_load_and_a_figure_that_there_are() -> None:
 
 
 def test_what_this_host_lacks_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reach_loads.shutil, "which", lambda name, **_: None)
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None)
     able, left_out = reach.divided([Bar("g", "epoll_lt", "nginx", "http-wrk"), Bar("g", "nosuch", 1.0, "echo-100")])
     assert able == []
     assert "epoll_lt / nginx" in left_out[0] and "nginx is not installed (bench/require.sh extras)" in left_out[0]
@@ -100,7 +101,7 @@ def test_the_table_is_redone_from_kept_samples(tmp_path: Path) -> None:
 
 def test_a_failed_sample_is_kept_and_told_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(name: str, site: object) -> dict:
-        raise reach_loads.Disturbed("the host was away") if name == "a" else reach_loads.BenchError("it died")
+        raise reach_loads.Disturbed("the host was away") if name == "a" else BenchError("it died")
 
     monkeypatch.setitem(reach_loads.LOADS, "echo-100", reach_loads.Load("x", failing, lambda name: None))
     assert reach_loads.sample("echo-100", "a", None)["status"] == "invalid"

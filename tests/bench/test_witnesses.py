@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, House
 
-from bench import experiment, host, metrics, paths, records, serve, witnesses
+from bench import experiment, host, metrics, paths, records, serve, witness_tools, witnesses
 from bench.errors import BenchError, UsageError
 
 SERVER = paths.build_dir() / "servers" / "epoll_lt"
@@ -35,7 +35,7 @@ Transfer/sec:      2.68MB
 
 
 def test_what_wrk_prints_is_read(tmp_path: Path) -> None:
-    told = witnesses.wrk_read(WRK, tmp_path)
+    told = witness_tools.wrk_read(WRK, tmp_path)
     assert (told.requests, told.rps, told.errors) == (38787, 19297.02, None)
     assert told.duration_ns == pytest.approx(2.01e9)
     assert told.received_bytes == pytest.approx(2.70 * 1024 * 1024)
@@ -47,16 +47,16 @@ def test_what_wrk_prints_is_read(tmp_path: Path) -> None:
 def test_trouble_that_wrk_prints_is_no_result(tmp_path: Path) -> None:
     for line in ("Socket errors: connect 0, read 1, write 0, timeout 2", "Non-2xx or 3xx responses: 7"):
         text = WRK.replace("Requests/sec", f"  {line}\nRequests/sec")
-        assert witnesses.wrk_read(text, tmp_path).errors == line
+        assert witness_tools.wrk_read(text, tmp_path).errors == line
 
 
 def test_output_without_the_figures_fails_the_sample(tmp_path: Path) -> None:
     with pytest.raises(serve.Failed, match="requests in"):
-        witnesses.wrk_read("unable to connect to 127.0.0.1:1 Connection refused", tmp_path)
+        witness_tools.wrk_read("unable to connect to 127.0.0.1:1 Connection refused", tmp_path)
 
 
 def test_percentiles_of_a_log_are_ranks() -> None:
-    found = witnesses.percentiles(1e3 * np.arange(1, 1001))
+    found = witness_tools.percentiles(1e3 * np.arange(1, 1001))
     assert found == {
         "p50": 500e3,
         "p75": 750e3,
