@@ -2,11 +2,13 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import pytest
 
 from harness.client import pump
 from harness.model import Model
+from harness.proc import eventually, state
 from harness.rounds import fill_up
 
 pytestmark = [pytest.mark.speaks("echo"), pytest.mark.wire]
@@ -66,6 +68,25 @@ def test_half_close_keeps_what_a_full_socket_still_owes(model: Model, protocol: 
     got = pump(client, b"", pause_s=0.001, chunk=8192)
     assert len(got) == taken
     assert got == (NOISE * (taken // len(NOISE) + 1))[:taken]
+
+
+@pytest.mark.parametrize("size", [5, 10_000])
+def test_half_close_before_it_is_let_in(model: Model, protocol: str, serve, size: int) -> None:
+    """All is said, and the FIN sent, before the server accepts."""
+    server = serve(protocol)
+    if server.model.given_port:
+        pytest.skip("whose processes are to be stopped is not known")
+    server.send_signal(signal.SIGSTOP)
+    eventually(lambda: state(server.pid) == "T", "the server is stopped")
+    clients = [server.connect() for _ in range(3)]
+    for client in clients:
+        client.send(NOISE[:size])
+        client.half_close()
+    server.send_signal(signal.SIGCONT)
+    for client in clients:
+        client.expect(NOISE[:size])
+        client.expect_eof()
+        client.close()
 
 
 def test_eof_without_a_byte(model: Model, protocol: str, serve) -> None:

@@ -187,15 +187,15 @@ def test_a_short_request_passes_a_long_delay(model: Model, protocol: str, serve)
 
 def cpu_of_work(server: Server, client: Client, us: int, count: int) -> float:
     before = proc.cpu_s(server.pid)
-    for _ in range(count):
-        client.send(get(f"/work/{us}"))
-        client.expect(HOME)
+    client.send(get(f"/work/{us}") * count)  # at once, so that one that spins does so once meanwhile
+    client.expect(HOME * count)
     return proc.cpu_s(server.pid) - before
 
 
 @pytest.mark.speaks("http")
 def test_work_burns_cpu_in_proportion(model: Model, protocol: str, serve) -> None:
-    """Three times the work, three times the CPU; the least of a few tries, since noise only ever adds."""
+    """Three times the work, three times the CPU; the least of a few tries, since noise only ever adds. One that spins
+    burns its CPU without work, too."""
     server = serve(protocol, "--loops-per-us", "200")
     client = server.connect()
     cpu_of_work(server, client, 1000, 3)
@@ -203,7 +203,7 @@ def test_work_burns_cpu_in_proportion(model: Model, protocol: str, serve) -> Non
     large = min(cpu_of_work(server, client, 30_000, 5) for _ in range(TRIES))
     nothing = cpu_of_work(server, client, 0, 5)
     assert 2 < large / small < 4.5, f"30 ms of work took {large:.4f} s of CPU, 10 ms took {small:.4f} s"
-    assert nothing < small / 4, f"/work/0 took {nothing:.4f} s of CPU, /work/10000 {small:.4f} s"
+    assert model.spins or nothing < small / 4, f"/work/0 took {nothing:.4f} s of CPU, /work/10000 {small:.4f} s"
 
 
 @pytest.mark.speaks("http")
