@@ -167,9 +167,10 @@ static void check_knobs(const struct options *options)
 	if (knobs[RECEIVES].value == BUNDLE && knobs[BUFFERING].value == INCREMENTAL)
 		options_refuse(model.name, "--receive bundle and --buffers incremental do not fit: "
 					   "each is measured without the other");
-	if (knobs[RECEIVES].value != ONESHOT && knobs[ASYNC].value)
-		options_refuse(model.name, "--receive multishot and --async on do not fit: "
-					   "a worker thread finishes an operation once");
+	if (selects && knobs[ASYNC].value)
+		options_refuse(model.name,
+			"--buffers ring and --async on do not fit: "
+			"on a worker thread, a receive that waits keeps the buffer it has taken");
 	if (knobs[SUBMITS].value && knobs[TASKRUN].value != INTERRUPT)
 		options_refuse(model.name, "--submit poller and --taskrun coop or defer do not fit: "
 					   "the kernel's thread makes no system call that could finish work");
