@@ -9,8 +9,8 @@
 void work_burn(uint64_t loops);
 
 /* Rounds per microsecond of this thread's CPU time, now: the fastest of several short trials, since whatever
- * shares the core only ever slows one down. Takes about 5 ms. Calibrate once per plan and pass the figure to every server, so that all burn the
- * same. */
+ * shares the core only ever slows one down. Takes about 5 ms. Calibrate once per plan and pass the figure to
+ * every server, so that all burn the same. */
 uint64_t work_calibrate(void);
 
 #endif

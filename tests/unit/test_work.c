@@ -52,12 +52,24 @@ static void calibration_is_plausible(void **state)
 	assert_in_range(work_calibrate(), 10, 5000);
 }
 
+/* What it says is what work costs by this thread's clock, however many others want the CPU. */
+static void calibration_agrees_with_the_cpu_clock(void **state)
+{
+	(void)state;
+	uint64_t best_ns = fastest_ns(1000000), expected = UINT64_C(1000000000) / best_ns;
+	uint64_t calibrated = 0;
+	for (int trial = 0; trial < 5 && calibrated < expected * 3 / 4; trial++)
+		calibrated = work_calibrate();
+	assert_in_range(calibrated, expected * 3 / 4, expected * 4 / 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(work_is_linear),
 		cmocka_unit_test(no_work_returns),
 		cmocka_unit_test(calibration_is_plausible),
+		cmocka_unit_test(calibration_agrees_with_the_cpu_clock),
 	};
 	return cmocka_run_group_tests_name("work", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import socket
+import stat
 import sys
 
 from protocols import PROTOCOLS
@@ -55,6 +56,20 @@ def address(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} is no address")
 
 
+def regular_file(path: str) -> tuple[int, int]:
+    """The file, opened with O_DIRECT where that can be, and how many blocks it has now."""
+    try:
+        about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            raise argparse.ArgumentTypeError(f"{path} is no regular file")
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECT), about.st_size // 4096
+        except OSError:
+            return os.open(path, os.O_RDONLY), about.st_size // 4096
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path}: {error.strerror}")
+
+
 def parser() -> Parser:
     p = Parser(prog=NAME, allow_abbrev=False)
     p.add_argument("--port", type=whole(0, 65535), default=0)
@@ -65,6 +80,7 @@ def parser() -> Parser:
     p.add_argument("--bind", type=address, default="127.0.0.1")
     p.add_argument("--listen", type=unix_path, default=None)
     p.add_argument("--loops-per-us", type=whole(1, 1 << 30), default=0)
+    p.add_argument("--file", type=regular_file, default=None)
     p.add_argument("--version", action="version", version=f"{NAME} (muxbench) 0")
     p.add_argument("--describe", action="store_true")
     return p
@@ -73,7 +89,7 @@ def parser() -> Parser:
 def describe() -> str:
     return json.dumps(dict(name=NAME, thesis="a reference for the suite", protocols=list(PROTOCOLS), needs=[],
                            options=["port", "protocol", "delay", "delay-blocks", "backlog", "bind", "listen",
-                                    "loops-per-us"],
+                                    "loops-per-us", "file"],
                            clients_at_once=1 if ALONE else None))
 
 

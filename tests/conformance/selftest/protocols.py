@@ -1,11 +1,14 @@
-"""The three protocols of docs/protocols.md as the reference speaks them: bytes in, bytes out, a pause, an end.
+"""The four protocols of docs/protocols.md as the reference speaks them: bytes in, bytes out, a pause, an end.
 
 Written from the document and independent of servers/core, so that the two check each other through the suite.
 """
 from __future__ import annotations
 
 import argparse
+import mmap
+import os
 import re
+import struct
 import time
 
 ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -16,7 +19,8 @@ class Session:
     """One connection: a protocol and its buffers. step() makes progress until it can no more, or must pause."""
 
     __slots__ = ("protocol", "lie", "inp", "out", "eof", "finished", "pause_s", "owed", "owed_body", "body_at",
-                 "body_end", "requests", "stale_fd", "then_finish")  # an idle connection has to fit 512 bytes here, too
+                 "body_end", "requests", "stale_fd", "then_finish",
+                 "owed_from", "frame")  # an idle connection has to fit 512 bytes here, too
 
     def __init__(self, protocol, lie: str):
         self.protocol, self.lie = protocol, lie
@@ -27,6 +31,8 @@ class Session:
         self.body_at = self.body_end = 0  # what /bytes/N still owes, made as it is sent
         self.requests = 0
         self.stale_fd: int | None = None
+        self.owed_from = 0  # where in the pattern the body begins
+        self.frame: tuple[int, ...] = ()  # the header whose payload is still to come
 
     def feed(self, data: bytes) -> None:
         if not self.finished:
@@ -58,9 +64,11 @@ class Session:
         self.body_at += n
         return n > 0
 
-    def answer(self, data: bytes, pause_s: float | None = None, finish: bool = False, body_bytes: int = 0) -> bool:
+    def answer(self, data: bytes, pause_s: float | None = None, finish: bool = False, body_bytes: int = 0,
+               body_from: int = 0) -> bool:
         self.requests += 1
         self.owed, self.owed_body, self.pause_s, self.then_finish = data, body_bytes, pause_s, finish
+        self.owed_from = body_from
         if pause_s is None:
             self.waited()
         return True
@@ -68,7 +76,7 @@ class Session:
     def waited(self) -> None:
         self.pause_s = None
         self.out += self.owed
-        self.body_at, self.body_end = 0, self.owed_body
+        self.body_at, self.body_end = self.owed_from, self.owed_from + self.owed_body
         self.finished = self.then_finish
 
     def finish(self) -> bool:
@@ -108,6 +116,7 @@ class Greet:
 class Http:
     def __init__(self, options: argparse.Namespace):
         self.delay, self.loops = options.delay or None, options.loops_per_us
+        self.file, self.blocks = options.file or (-1, 0)
 
     def step(self, s: Session) -> bool:
         if s.lie == "swaps-pipelined-replies" and s.inp.count(b"\r\n\r\n") > 1:
@@ -152,14 +161,18 @@ class Http:
         return self.serve(s, method, (target[1] or b"/").decode() if target else "", connection, not keep)
 
     def serve(self, s: Session, method: str, path: str, connection: str | None, finish: bool) -> bool:
-        found = re.fullmatch(r"/(bytes|delay|work)/(\d+)", path)
+        found = re.fullmatch(r"/(bytes|delay|work|file)/(\d+)", path)
         kind, number = (found[1], int(found[2])) if found else (path, 0)
-        most = {"bytes": 1 << 30, "delay": 60000, "work": 1000000, "/": 0}
+        most = {"bytes": 1 << 30, "delay": 60000, "work": 1000000, "file": self.blocks - 1, "/": 0}
         status, text, pause = "200 OK", b"muxbench\n", self.delay if kind in ("/", "bytes") else None
         if number > most.get(kind, -1):
             status, text = "404 Not Found", b"not found\n"
         elif kind == "bytes":
             text = b""
+        elif kind == "file":
+            text = read_block(self.file, number if s.lie != "reads-the-first-block-only" else 0)
+            if len(text) < 4096 and s.lie != "takes-half-a-block":
+                status, text = "500 Internal Server Error", b"read failed\n"
         elif kind == "delay":
             pause = number / 1000
         elif kind == "work":
@@ -171,10 +184,49 @@ class Http:
         return s.answer(data, pause, finish, number if method == "GET" and not text else 0)
 
 
+class Frame:
+    """A payload is taken out as soon as its header is read: both need not fit the room together."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.loops = options.loops_per_us
+
+    def step(self, s: Session) -> bool:
+        if not s.frame:
+            if len(s.inp) < 16:
+                return s.finish() if s.eof else False
+            s.frame = struct.unpack(">IHHII", s.inp[:16])
+            del s.inp[:16]
+            if s.frame[3] >> 25 or s.frame[0] > 1 << 24:
+                return self.refuse(s)
+        reply, size, work_us, flags_and_delay_us, number = s.frame
+        if len(s.inp) < size and not (s.eof and s.lie == "answers-half-a-frame"):
+            return s.finish() if s.eof else False
+        del s.inp[:size]
+        s.frame = ()
+        burn(work_us * self.loops)  # nobody outside can tell which of the two came first
+        delay_us, close = flags_and_delay_us & 0xFFFFFF, flags_and_delay_us >> 24
+        number += s.lie == "renumbers-frames"
+        return s.answer(struct.pack(">IIII", reply, 0, 0, number), delay_us / 1e6 if delay_us else None,
+                        close and s.lie != "ignores-the-flag-close", reply,
+                        number % 64 if s.lie != "counts-every-frame-from-zero" else 0)
+
+    def refuse(self, s: Session) -> bool:
+        if s.lie == "answers-a-malformed-frame":
+            return s.answer(bytes(16), None, True)
+        s.requests += 1
+        return s.finish()
+
+
 def response(status: str, text: bytes, connection: str | None, length: int | None = None) -> bytes:
     n = len(text) if length is None else length
     head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {n}\r\n"
     return (head + (f"Connection: {connection}\r\n" if connection else "") + "\r\n").encode() + text
+
+
+def read_block(file: int, number: int) -> bytes:
+    """Into a page of its own, which is aligned as O_DIRECT wants it."""
+    page = mmap.mmap(-1, 4096)
+    return page[:os.preadv(file, [page], number * 4096)]
 
 
 def burn(loops: int) -> None:
@@ -184,4 +236,4 @@ def burn(loops: int) -> None:
         pass
 
 
-PROTOCOLS = {"echo": Echo, "greet": Greet, "http": Http}
+PROTOCOLS = {"echo": Echo, "greet": Greet, "http": Http, "frame": Frame}

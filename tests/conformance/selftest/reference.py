@@ -221,8 +221,10 @@ def main() -> None:
     options = parser().parse_args()
     if options.describe:
         return print(describe())
-    if options.delay is not None and options.protocol == "echo":
-        parser().error("--delay needs requests: echo has none; use greet or http")
+    if options.delay is not None and options.protocol in ("echo", "frame"):
+        parser().error(f"--delay needs greet or http: {options.protocol} has no use for it")
+    if options.file is not None and options.protocol != "http":
+        parser().error("--file needs --protocol http")
     if LIE == "cannot-run-here":  # no lie, but what a model says whose system call is forbidden
         sys.stderr.write(f"{NAME}: io_uring_setup: Operation not permitted\n")
         sys.exit(77)
