@@ -4,30 +4,21 @@ short run that is interrupted, finished and shown again, and a sample that deriv
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from bench import (
-    crosscheck,
-    crosscheck_calls,
-    crosscheck_derive,
-    crosscheck_text,
-    docs,
-    measure,
-    paths,
-    placement,
-    records,
-    witnesses,
-)
-from bench.crosscheck import TOOLS, Scene
+from bench import crosscheck_calls, crosscheck_derive, crosscheck_scenes, crosscheck_text, docs, measure, paths
+from bench import placement, records, witnesses
+from bench.crosscheck_scenes import TOOLS, Scene
 from bench.errors import BenchError
 from plots import crosscheck as figure
 
@@ -86,8 +77,8 @@ def test_even_latencies_are_not_corrected() -> None:
 
 
 def test_every_block_has_every_scene_with_all_its_tools_back_to_back() -> None:
-    played = crosscheck.scenes(["epoll_lt", "nginx"], [1, 50], evidence=True)
-    samples = crosscheck.schedule(played, 3, seed=7)
+    played = crosscheck_scenes.scenes(["epoll_lt", "nginx"], [1, 50], evidence=True)
+    samples = crosscheck_scenes.schedule(played, 3, seed=7)
     assert len({sample.id for sample in samples}) == len(samples)
     runs = [list(group) for _, group in groupby(samples, key=lambda s: (s.block, s.cell.partition(",")[0], s.arm))]
     traced = [scene for scene in played if scene.traced]
@@ -96,30 +87,30 @@ def test_every_block_has_every_scene_with_all_its_tools_back_to_back() -> None:
     ), "a scene that was split up would make more groups"
     orders = {tuple(s.cell for s in run) for run in runs if "agree-50" in run[0].cell}
     assert len(orders) > 1, "the order of tools is drawn anew for each block"
-    assert samples == crosscheck.schedule(played, 3, seed=7) != crosscheck.schedule(played, 3, seed=8)
+    assert samples == crosscheck_scenes.schedule(played, 3, seed=7) != crosscheck_scenes.schedule(played, 3, seed=8)
 
 
 def test_no_scene_asks_a_tool_for_what_it_cannot_do() -> None:
     beyond = {"pause", "log", "closes", "own_warmup"}  # what the bench itself does, or a variant of the tool
-    for scene in crosscheck.scenes(crosscheck.SERVERS, crosscheck.CONNECTIONS, evidence=True):
+    for scene in crosscheck_scenes.scenes(crosscheck_scenes.SERVERS, crosscheck_scenes.CONNECTIONS, evidence=True):
         for tool in scene.tools:
             options = {name: value for name, value in scene.options(tool).items() if name not in beyond}
             assert witnesses.why_not(options) is None, (scene.name, tool)
 
 
 def test_what_is_not_installed_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crosscheck.arms, "model_names", lambda: ["epoll_lt"])
-    monkeypatch.setattr(crosscheck, "nginx_path", lambda: None)
-    monkeypatch.setattr(witnesses.shutil, "which", lambda name: None if name in ("ab", "h2load") else "/usr/bin/x")
-    played, left_out = crosscheck.able(crosscheck.scenes(["epoll_lt", "nginx"], [50], evidence=True))
+    monkeypatch.setattr(crosscheck_scenes.arms, "model_names", lambda: ["epoll_lt"])
+    monkeypatch.setattr(crosscheck_scenes, "nginx_path", lambda: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in ("ab", "h2load") else "/usr/bin/x")
+    played, left_out = crosscheck_scenes.able(crosscheck_scenes.scenes(["epoll_lt", "nginx"], [50], evidence=True))
     assert {scene.server for scene in played} == {"epoll_lt"}
     assert {TOOLS[tool].witness for scene in played for tool in scene.tools} == {None, "wrk"}
     assert all(len(scene.tools) > 1 for scene in played), "a tool alone is compared with nothing"
     assert any("h2load is not installed (bench/require.sh test)" in line for line in left_out)
     assert any("everything of nginx: nginx is not installed (bench/require.sh extras)" in line for line in left_out)
-    monkeypatch.setattr(witnesses.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(BenchError, match="nothing to check against: wrk is not installed"):
-        crosscheck.able(crosscheck.scenes(["epoll_lt"], [50], evidence=False))
+        crosscheck_scenes.able(crosscheck_scenes.scenes(["epoll_lt"], [50], evidence=False))
 
 
 def latency(p50: float, p99: float) -> dict:
@@ -140,10 +131,10 @@ def made_up_run(folder: Path) -> Path:
         "labels": {n: t.label for n, t in TOOLS.items()},
         "left_out": [],
     }
-    records.write_json(folder / "crosscheck.json", about | {"scenes": [crosscheck.asdict(s) for s in (scene, stalled)]})
+    records.write_json(folder / "crosscheck.json", about | {"scenes": [asdict(s) for s in (scene, stalled)]})
     records.write_json(folder / "env.json", json.loads((paths.SAMPLE_RUN / "env.json").read_text()))
     keep = records.Appender(folder)
-    for sample in crosscheck.schedule([scene, stalled], 3, 1):
+    for sample in crosscheck_scenes.schedule([scene, stalled], 3, 1):
         is_wrk = "tool=wrk" in sample.cell
         load = {
             "valid": True,
@@ -297,10 +288,10 @@ def test_a_run_is_interrupted_finished_and_shown_again(tmp_path: Path) -> None:
 @built
 @pytest.mark.skipif(crosscheck_calls.missing() is not None, reason="strace is not installed (bench/require.sh test)")
 def test_calls_are_counted_by_name_and_show_each_tools_way_of_working() -> None:
-    (scene,) = (scene for scene in crosscheck.EVIDENCE if scene.traced)
+    (scene,) = (scene for scene in crosscheck_scenes.EVIDENCE if scene.traced)
     bed, found = measure.Bed(str(paths.build_dir() / "loadgen"), placement.place()), {}
-    for sample in crosscheck.schedule([replace(scene, tools=("epoll", "wrk"))], 1, 1):
-        record = crosscheck_calls.count(sample, crosscheck.arm_of("epoll_lt", ""), bed)
+    for sample in crosscheck_scenes.schedule([replace(scene, tools=("epoll", "wrk"))], 1, 1):
+        record = crosscheck_calls.count(sample, crosscheck_scenes.arm_of("epoll_lt", ""), bed)
         if record["why"] and "ptrace" in record["why"]:
             pytest.skip(record["why"])
         found[sample.options["engine"]] = record["calls"]
@@ -313,7 +304,7 @@ def test_calls_are_counted_by_name_and_show_each_tools_way_of_working() -> None:
 
 
 @built
-@pytest.mark.skipif(not crosscheck.nginx_path(), reason="nginx is not installed (bench/require.sh extras)")
+@pytest.mark.skipif(not crosscheck_scenes.nginx_path(), reason="nginx is not installed (bench/require.sh extras)")
 def test_nginx_is_driven_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
     words = ("--servers", "nginx", "--connections", "4", "--blocks", "1", "--no-evidence", "--no-figures")
     begun = subprocess.Popen(
