@@ -202,7 +202,8 @@ def notes(summary: dict, experiment: dict) -> list[str]:
     loop = "Open loop, Poisson arrivals" if load.get("mode") == "open" and load.get(
         "arrival"
     ) == "poisson" else f"{load.get('mode', 'closed').capitalize()} loop"
-    parts = [f"{loop}, {load['protocol']}, {load.get('size', 64)} bytes"]
+    asked = load.get("path", "/") if load["protocol"] == "http" else f"{load.get('size', 64)} bytes"
+    parts = [f"{loop}, {load['protocol']}, {asked}"]
     parts += [
         f"{load[k]} {word}"
         for k, word in (("connections", "active connections"), ("rate", "requests/s"))
@@ -211,6 +212,8 @@ def notes(summary: dict, experiment: dict) -> list[str]:
     waits = "spins" if load.get("wait") == "spin" else "sleeps"
     parts.append(f"client {waits} while it waits, server and client on one CPU each.")
     said = [", ".join(parts)]
+    if load.get("engine") in ("wrk", "h2load", "ab"):
+        said.append(f"Driven by {load['engine']}; what its percentiles are: docs/crosscheck.md.")
     coverage = max(
         (v["coverage"] for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values() if v),
         default=0,
