@@ -147,7 +147,7 @@ BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 .PHONY: bench list doctor plots docs demo anatomy crosscheck reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j $(shell nproc) all
 	@$(BENCH) run $(PROFILE)
 
 list: all  ## list the models: how each waits, what it speaks, how many clients it serves at once

@@ -35,6 +35,7 @@ class Column:
     metric: str
     choose: Callable[[list], object]  # which x of those measured
     heading: str  # {x} is the chosen one, {rate} the experiment's
+    unless: str | None = None  # an experiment that says it better, where the run has it
 
 
 def middle(xs: list) -> object:
@@ -46,8 +47,10 @@ def hundred(xs: list) -> object:
 
 
 HEADLINES = (
-    Column("rates", "server_cpu_us_per_req", middle, "CPU per request at {x} requests/s [µs]"),
-    Column("rates", "p99_us", middle, "p99 latency there [µs]"),
+    Column("models", "server_cpu_us_per_req", middle, "CPU per request at {x} requests/s [µs]"),
+    Column("models", "p99_us", middle, "p99 latency there [µs]"),
+    Column("rates", "server_cpu_us_per_req", middle, "CPU per request at {x} requests/s [µs]", unless="models"),
+    Column("rates", "p99_us", middle, "p99 latency there [µs]", unless="models"),
     Column("connections", "throughput_rps", hundred, "requests/s over {x} connections"),
     Column("idle", "server_cpu_us_per_req", min, "CPU per request at {rate:,} requests/s, no idle connections [µs]"),
     Column("idle", "server_cpu_us_per_req", max, "the same with {x} idle connections [µs]"),
@@ -56,7 +59,8 @@ HEADLINES = (
 
 def headline_table(summary: dict) -> str:
     """Every model's medians in one Markdown table, ratios to the reference beside the first."""
-    columns = [c for c in HEADLINES if c.experiment in summary["experiments"]]
+    there = summary["experiments"]
+    columns = [c for c in HEADLINES if c.experiment in there and c.unless not in there]
     chosen = [c.choose(sizes(summary["experiments"][c.experiment])) for c in columns]
     heads = [
         c.heading.format(x=f"{x:,}", rate=summary["experiments"][c.experiment]["load"].get("rate", 0))
@@ -90,7 +94,7 @@ def headline(experiment: dict, metric: str, x: object, arm: str) -> str:
     found = cell["arms"].get(arm)
     value = found["values"].get(metric) if found else None
     if not value:
-        return "–" if found and found["samples"]["ok"] else "no good sample"
+        return "no good sample" if found and not found["samples"]["ok"] else "–"
     if value["median"] is None:
         return f"> {number(value['above'])}"
     text = number(value["median"]) + ("°" if metric == "throughput_rps" and found["limit"] != "server" else "")

@@ -60,12 +60,18 @@ def experiments() -> tuple[list[str], list[list[str]]]:
         times = []
         for profile in ("quick", "full"):
             if profile in found.profiles and built:
-                samples = make([found], {found.name: built}, {}, profile, 0, fd_limit).samples
+                samples = make([found], {found.name: planned(found, built)}, {}, profile, 0, fd_limit).samples
                 times.append(format_seconds(sum(map(expected_s, samples))))
             else:
                 times.append("–")
         rows.append([found.name, *times, found.question])
     return ["experiment", "quick", "full", "question"], rows
+
+
+def planned(found: experiment.Experiment, built: list[arms.Arm]) -> list[arms.Arm]:
+    """The experiment's own models, of those that are built."""
+    wanted = found.arms.get("models", "all")
+    return [arm for arm in built if wanted == "all" or arm.name in wanted]
 
 
 def metric_rows() -> tuple[list[str], list[list[str]]]:

@@ -16,7 +16,7 @@ def test_shipped_experiment_loads_and_has_both_profiles(path: Path) -> None:
     loaded = experiment.load(path)
     assert set(loaded.profiles) == {"quick", "full"}
     assert loaded.profiles["full"].blocks >= 12, "full is for verdicts"
-    assert len(loaded.cells("quick")) < len(loaded.cells("full"))
+    assert len(loaded.cells("quick")) <= len(loaded.cells("full"))
 
 
 def test_cells_are_the_product_of_the_grid(tmp_path: Path) -> None:
