@@ -9,7 +9,8 @@ The line on system calls has a form that a test reads, up to its first full stop
     Per request, one connection at a time: none.
 
 Items stand between commas: a call's name as the C library or the kernel has it; how often, when not once; why, in
-brackets.  Three dots after a name say that its number depends on time: at least once, and no more is promised.
+brackets.  Three dots after a name say that its number depends on time: at least once, and no more is promised.  A model
+whose requests never reach it says `none`.
 
 A model that keeps more than 512 bytes for a silent connection says what, `Per idle connection: a thread and its stack.`
 """

@@ -42,6 +42,7 @@ def test_a_library_that_is_not_here_is_named(tmp_path: Path) -> None:
     [
         ("epoll_pwait2, recv, send.", {"epoll_pwait2": 1, "recvfrom": 1, "sendto": 1}, set()),
         ("io_uring_enter twice (why. too), close. More text, here.", {"io_uring_enter": 2, "close": 1}, set()),
+        ("none.", {}, set()),
         ("read thrice, read and write 11 times.", {"read": 4, "write": 11}, set()),
         ("none.", {}, set()),
         ("recv... (as often as\n * it finds nothing), send.", {"sendto": 1}, {"recvfrom"}),
