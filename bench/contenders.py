@@ -38,18 +38,19 @@ def load(path: Path) -> Arm:
 
 
 def find(name: str) -> Arm:
-    """What a word on the command line means: a model, a server of build/lab, a contender's name or file, or a contract program's path."""
-    built, lab = arms.model_names(), arms.model_names(paths.build_dir() / "lab")
+    """What a word on the command line means: a model, lab/PAGE, a contender's name or file, or a program's path."""
+    folder = paths.build_dir() / "lab"
+    built, lab = arms.model_names(), [f"lab/{page}" for page in arms.model_names(folder)]
     if name in built:
         return arms.models([name])[0]
     if name in lab:
-        return arms.models([name], paths.build_dir() / "lab")[0]
+        return arms.models([Path(name).name], folder)[0]
     path = Path(name)
     if path.suffix == ".toml":
         return load(path)
     if "/" in name:
         if not path.is_file():
-            raise UsageError(f"{name}: no such program")
+            raise UsageError(f"{name}: no such program{nearest(name, lab)}")
         return arms.from_executable(path.resolve(), kind="contender")
     known = {p.stem: p for p in files()}
     if name in known:

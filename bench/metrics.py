@@ -150,6 +150,16 @@ def evenness(record: dict) -> float | None:
     return dig(record, "load", "fairness", "jain")
 
 
+def worker_evenness(record: dict, what: str) -> float | None:
+    """Jain's index over a server's workers of what its report counts for each; None where it tells none.
+
+    Source: R. Jain, D. Chiu, W. Hawe, DEC Research Report TR-301 (1984).
+    """
+    counts = [worker[what] for worker in dig(record, "server", "report", "workers") or []]
+    squares = sum(count**2 for count in counts)
+    return sum(counts) ** 2 / len(counts) / squares if squares else None
+
+
 METRICS = {
     metric.name: metric
     for metric in (
@@ -171,6 +181,11 @@ METRICS = {
         Metric("connect_p99_us", "time to connect, 99th percentile", "µs", "lower", lambda r: connect_us(r, "p99")),
         Metric("others_rps", "throughput of the others", "requests/s", "higher", others_rps),
         Metric("evenness", "evenness over connections", "Jain's index", "higher", evenness, "linear"),
+        Metric(
+            "accepts_evenness", "evenness of accepts over workers", "Jain's index", "higher", lambda r: worker_evenness(
+                r, "accepted"
+            ), "linear"
+        ),
         Metric("rss_kib_per_conn", "user memory per connection", "KiB", "lower", rss_per_connection),
         Metric("server_busy", "server CPUs in use", "share", "lower", server_busy, "linear", 2),
         Metric("client_busy", "client CPU in use", "share", "lower", client_busy, "linear", 2),
