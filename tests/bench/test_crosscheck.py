@@ -194,7 +194,8 @@ def test_every_block_of_the_document_is_made_and_shows_the_figures(
     text = (ROOT / "docs" / "crosscheck.md").read_text()
     assert {found[2] for found in docs.MARK.finditer(text)} == set(crosscheck_text.BLOCKS), "every block is shown, once"
     made = docs.filled(text, {}, ROOT / "docs" / "crosscheck.md")
-    assert "| `epoll_lt` | wrk | 10.1k | ×1.00 [1.00, 1.00] within 5 % | 1000 |" in made
+    assert "| `epoll_lt` | wrk | 10.1k | 1000 | 4000 |" in made
+    assert "| `epoll_lt` | wrk | ×1.00 [1.00, 1.00] within 5 % | ×1.00 [1.00, 1.00] within 5 % | ×2.00" in made
     assert "one in a hundred waits longer than 180 ms" in made
     assert crosscheck_text.NO_SAMPLE not in made
 
@@ -242,6 +243,8 @@ def session_members(session: int) -> list[str]:
     return alive
 
 
+# What a machine that is busy enough does to a window of a second: a failed sample, told as such, and exit code 1.
+STARVED = "not one request of the window was answered"
 SHORT = ("--servers", "epoll_lt", "--connections", "4", "--blocks", "2", "--no-evidence", "--seed", "1")
 
 
@@ -272,7 +275,7 @@ def test_a_run_is_interrupted_finished_and_shown_again(tmp_path: Path) -> None:
     assert session_members(begun.pid) == []
     before = (run / "samples.jsonl").read_text()
     done = subprocess.run(command(tmp_path, "--from", run.name), cwd=ROOT, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0 or STARVED in done.stdout, done.stdout + done.stderr
     after = records.read_samples(run)
     assert (run / "samples.jsonl").read_text().startswith(before), "what was measured stays as it is"
     assert len({record["id"] for record in after}) == len(after)
@@ -282,7 +285,7 @@ def test_a_run_is_interrupted_finished_and_shown_again(tmp_path: Path) -> None:
     again = subprocess.run(
         command(tmp_path, "--from", str(run), "--no-figures"), cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    assert again.returncode == 0 and len(records.read_samples(run)) == len(after)
+    assert again.returncode == done.returncode and len(records.read_samples(run)) == len(after)
 
 
 @built
@@ -303,6 +306,9 @@ def test_calls_are_counted_by_name_and_show_each_tools_way_of_working() -> None:
     assert 1.8 < found["wrk"]["epoll_ctl"] < 2.5, "it asks for writability and takes that back, for each request"
 
 
+TOOLS_HERE = {name for name in witnesses.WITNESSES if not witnesses.missing(name)}
+
+
 @built
 @pytest.mark.skipif(not crosscheck_scenes.nginx_path(), reason="nginx is not installed (bench/require.sh extras)")
 def test_nginx_is_driven_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -316,12 +322,10 @@ def test_nginx_is_driven_too_and_leaves_nothing_behind(tmp_path: Path) -> None:
         start_new_session=True,
     )
     said, _ = begun.communicate(timeout=120)
-    assert begun.returncode == 0, said
+    assert begun.returncode == 0 or STARVED in said, said
     (run,) = tmp_path.iterdir()
     found = records.read_samples(run)
-    assert {record["status"] for record in found} <= {"ok", "invalid"} and "ok" in {
-        record["status"] for record in found
-    }, said
+    assert {record["options"]["engine"] for record in found if record["status"] == "ok"} >= TOOLS_HERE, said
     assert session_members(begun.pid) == []
 
 
