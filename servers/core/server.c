@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 volatile sig_atomic_t server_stopping;
@@ -41,6 +42,17 @@ void cannot_run(const char *format, ...)
 	va_start(arguments, format);
 	say(format, arguments);
 	exit(77);
+}
+
+bool server_child_ended(pid_t pid, int status)
+{
+	if (WIFSIGNALED(status))
+		fprintf(stderr, "%s: process %d was killed by SIG%s\n", server_name, (int)pid,
+			sigabbrev_np(WTERMSIG(status)));
+	else if (WEXITSTATUS(status) != 0)
+		fprintf(stderr, "%s: process %d ended with status %d\n", server_name, (int)pid,
+			WEXITSTATUS(status));
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static void on_stop(int signal)

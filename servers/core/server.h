@@ -46,6 +46,9 @@ int server_report(const struct counters *, uint64_t requests);
 int server_report_workers(const struct counters *sum, uint64_t requests, const struct counters *each,
 	const uint64_t *requests_of_each, unsigned workers);
 
+/* For models of several processes: did this child, whose wait status it is, end well? Else stderr hears how. */
+bool server_child_ended(pid_t, int status);
+
 /* Ends the process with status 1 and "NAME: WHAT: why" on stderr. */
 _Noreturn void die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -79,12 +79,12 @@ def test_before_anybody_came(model: Model, protocol: str, serve, number: int) ->
 def test_with_idle_clients(model: Model, protocol: str, serve, number: int) -> None:
     """Clients see a clean end: nothing of theirs is unread."""
     server = serve(protocol)
-    before = len(proc.fds(server.pid))
+    before = proc.sockets(server.pid)
     clients = [server.connect() for _ in range(5)]
     if protocol != "greet":
         clients[0].send(ROUND[protocol][0])
         clients[0].expect(ROUND[protocol][1])
-    proc.eventually(lambda: len(proc.fds(server.pid)) == before + (1 if model.alone else 5), "the clients are accepted")
+    proc.eventually(lambda: proc.sockets(server.pid) == before + model.at_once(5), "the clients are accepted")
     stats = server.stop(number)
     clients[0].expect_eof()
     assert stats["accepted"] <= 5

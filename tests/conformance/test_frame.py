@@ -163,10 +163,10 @@ def test_mixed_delays_do_not_hold_each_other_up(model: Model, protocol: str, ser
 @pytest.mark.having("delay-blocks")
 def test_delay_blocks_lets_a_sleeping_thread_serve_nobody_else(model: Model, protocol: str, serve) -> None:
     server = serve(protocol, "--delay-blocks", *(["--workers", "3"] if model.has("workers") else []))
-    before, frame = len(proc.fds(server.pid)), Frame(reply=1, delay_us=60_000)
+    before, frame = proc.sockets(server.pid), Frame(reply=1, delay_us=60_000)
     clients = [server.connect() for _ in range(8)]
-    if not model.alone:
-        proc.eventually(lambda: len(proc.fds(server.pid)) >= before + 8, "the clients are accepted")
+    served = server.model.at_once(8)
+    proc.eventually(lambda: proc.sockets(server.pid) == before + served, "the clients are accepted")
     threads = proc.user_threads(server.pid)
     start = time.monotonic()
     for client in clients:

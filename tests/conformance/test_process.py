@@ -42,6 +42,20 @@ def test_a_server_dies_with_its_parent(model: Model) -> None:
         os.close(watch)
 
 
+def test_no_process_outlives_its_server(model: Model, protocol: str, serve) -> None:
+    """Killed with clients inside, a server leaves no process behind that goes on serving them or holds the port."""
+    server = serve(protocol)
+    count, before = model.at_once(3), proc.sockets(server.pid)
+    for _ in range(count):
+        server.connect()
+    proc.eventually(lambda: proc.sockets(server.pid) == before + count, "the clients are accepted")
+    members = proc.family(server.pid)
+    server.popen.kill()
+    proc.eventually(lambda: not proc.living(members), "all processes of the killed server are gone")
+    server.kill()
+    server.stats = {}  # killed: there is nothing to judge
+
+
 def test_backlog(model: Model, serve) -> None:
     """The kernel completes backlog + 1 handshakes for a server that accepts none, and drops the next."""
     server = serve(model.protocols[0], "--backlog", "5")
@@ -58,7 +72,7 @@ def test_the_default_backlog_takes_a_crowd(model: Model, serve) -> None:
 def established_while_stopped(server: Server, count: int) -> int:
     """How many of `count` connections the kernel completes while the server is stopped."""
     server.send_signal(signal.SIGSTOP)
-    proc.eventually(lambda: proc.state(server.pid) == "T", "the server is stopped")
+    proc.eventually(lambda: {proc.state(member) for member in proc.family(server.pid)} == {"T"}, "the server is stopped")
     socks = [socket.socket() for _ in range(count)]
     for sock in socks:
         sock.setblocking(False)

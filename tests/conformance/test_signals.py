@@ -37,11 +37,12 @@ def test_a_queue_of_signals_that_overflows(model: Model, protocol: str, serve, l
     request, answer = ROUND[protocol]
     before = len(proc.fds(server.pid))
     resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, (limit, limit))
-    rounds = 1 if model.alone or protocol == "greet" else ROUNDS
+    in_turn = model.at_once(CLIENTS) < CLIENTS
+    rounds = 1 if in_turn or protocol == "greet" else ROUNDS
     clients = [server.connect() for _ in range(CLIENTS)]
     for turn in range(rounds):
         asked_while_stopped(server, clients, request)
-        if not model.alone:
+        if not in_turn:
             dice.shuffle(clients)
         for client in clients:
             client.expect(answer)

@@ -33,10 +33,10 @@ def answered(client: Client, protocol: str) -> None:
 def makespan(server: Server, protocol: str, count: int, delay_ms: int) -> tuple[float, int]:
     """Seconds until `count` clients with a delay each, all asking at once, are served and gone; and the server's
     threads, counted when all of them are connected."""
-    before = len(proc.fds(server.pid))
+    before = proc.sockets(server.pid)
     clients = [server.connect() for _ in range(count)]
-    if not server.model.alone:
-        proc.eventually(lambda: len(proc.fds(server.pid)) == before + count, "the clients are accepted")
+    served = server.model.at_once(count)
+    proc.eventually(lambda: proc.sockets(server.pid) == before + served, "the clients are accepted")
     threads = proc.user_threads(server.pid)
     start = time.monotonic()
     for client in clients:
@@ -45,7 +45,7 @@ def makespan(server: Server, protocol: str, count: int, delay_ms: int) -> tuple[
         answered(client, protocol)
         client.close()
     took = time.monotonic() - start
-    proc.eventually(lambda: len(proc.fds(server.pid)) == before, "the clients that left are closed")
+    proc.eventually(lambda: proc.sockets(server.pid) == before, "the clients that left are closed")
     return took, threads
 
 

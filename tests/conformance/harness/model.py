@@ -50,6 +50,10 @@ class Model:
         """It serves one client at a time: the next one waits until the first has gone."""
         return self.clients_at_once == 1
 
+    def at_once(self, count: int) -> int:
+        """How many of so many clients it serves at once; the others wait until one of those has gone."""
+        return min(count, self.clients_at_once or count)
+
     @property
     def waits_at_once(self) -> int | None:
         """How many requests may sit out a delay at once; None: as many as there are clients.
@@ -120,10 +124,11 @@ def check_description(text: str, name: str) -> dict:
     return found
 
 
-def describe(path: Path) -> Model:
+def describe(path: Path, *args: str) -> Model:
+    """What it says of itself when it is given these options."""
     model = Model(path, sanitizer=sanitizer_of(path))
     try:
-        done = run(model, "--describe")
+        done = run(model, *args, "--describe")
         if done.returncode != 0:
             raise ValueError(f"--describe: exit {done.returncode}: {done.stderr.strip()}")
         found = check_description(done.stdout, model.name)

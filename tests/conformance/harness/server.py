@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from . import proc
 from .client import Client
-from .model import Model, environment
+from .model import Model, describe, environment
 
 PATIENCE_S = float(os.environ.get("CONFORMANCE_PATIENCE", "20"))
 COUNTERS = ("accepted", "closed", "requests", "wakeups", "events", "eagain", "peak_connections")
@@ -47,7 +48,10 @@ class Server:
         return client
 
     def send_signal(self, number: int) -> None:
-        self.popen.send_signal(number)
+        """To the server; what stops it and lets it go on, to each of its processes."""
+        whole = number in (signal.SIGSTOP, signal.SIGCONT)
+        for pid in proc.family(self.pid) if whole else [self.pid]:
+            os.kill(pid, number)
 
     def errors(self) -> str:
         self.stderr.seek(0)
@@ -136,6 +140,8 @@ def start(model: Model, protocol: str, *args: str, nofile: int | None = None, un
         pytest.skip("the scenario needs an option of the server contract that this server does not have")
     if model.given_port:
         return start_given_port(model, protocol, nofile)
+    if "--workers" in args and model.clients_at_once:
+        model = describe(model.path, "--protocol", protocol, *args)  # as many as it has workers
     command = [*model.argv, "--protocol", protocol]
     command += ["--listen", f"unix:{unix}"] if unix else ["--port", "0"]
     if calibrated and protocol in ("http", "frame") and model.has("loops-per-us") and "--loops-per-us" not in args:
