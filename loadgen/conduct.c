@@ -94,8 +94,8 @@ static void interrupt(struct stage *s, struct result *r)
 	/* A second signal ends the drain. */
 	if (r->interrupted)
 		drain_ns = 0;
-	else
-		atomic_store(&s->run.window_end_ns, now);
+	else /* never before the run has begun, which it does a moment from its release */
+		atomic_store(&s->run.window_end_ns, now > s->run.start_ns ? now : s->run.start_ns);
 	r->interrupted = true;
 	atomic_store(&s->run.drain_end_ns, now + drain_ns);
 }

@@ -73,7 +73,8 @@ bool flow_in_window(const struct worker *w, uint64_t moment_ns)
 
 void flow_idled(struct worker *w, uint64_t from_ns, uint64_t to_ns)
 {
-	if (flow_in_window(w, from_ns))
+	/* Not before the run: its moments are set when all connections stand. */
+	if (w->running && flow_in_window(w, from_ns))
 		w->tally.idle_ns += to_ns - from_ns;
 }
 

@@ -1,9 +1,11 @@
 /* loadgen: drives a server and measures it. See docs/loadgen.md. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "block.h"
 #include "expected.h"
@@ -134,6 +136,29 @@ static bool check_processes(const struct options *o, char *why, size_t size)
 	return true;
 }
 
+/* Results go to files that are made after the run: better to know before it that they cannot be. */
+static bool check_folder(const char *option, const char *path, char *why, size_t size)
+{
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	char folder[4096] = ".";
+
+	if (!path || strcmp(path, "-") == 0)
+		return true;
+	if (slash)
+		snprintf(folder, sizeof(folder), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	return access(folder, W_OK | X_OK) == 0 ||
+	       options_wrong(why, size, "--%s %s: cannot write there: %s", option, path, strerror(errno));
+}
+
+static bool check_results(struct options *o, char *why, size_t size)
+{
+	bool json = check_folder("json", o->json_path, why, size);
+
+	if (!json)
+		o->json_path = NULL; /* what is wrong cannot be told there either */
+	return json && check_folder("hgrm", o->hgrm_path, why, size);
+}
+
 /* The right replies of all classes of one load. */
 static int rehearse_load(struct expected *expected, const struct options *load, const struct target *target,
 	char *why, size_t size)
@@ -172,7 +197,8 @@ int main(int argc, char **argv)
 	if (parsed == PARSED_DONE)
 		return EXIT_GOOD;
 	raise_fd_limit();
-	if (parsed == PARSED_WRONG || !net_resolve(options.target, &target, why, sizeof(why)) ||
+	if (parsed == PARSED_WRONG || !check_results(&options, why, sizeof(why)) ||
+		!net_resolve(options.target, &target, why, sizeof(why)) ||
 		!options_limits(&options, &target, why, sizeof(why)) ||
 		!check_processes(&options, why, sizeof(why)) || !use_cpus(&options, why, sizeof(why)))
 		return give_up(&options, EXIT_USAGE, why);

@@ -112,8 +112,9 @@ bool options_check(struct options *options, char *why, size_t why_size);
 
 struct target;
 
-/* Are there enough file descriptors and local ports? Chooses target->sources. False: `why` with the number that
- * would work. The limit on descriptors must have been raised already. */
+/* Are there enough file descriptors and local ports, and can the connections carry the rate? Chooses
+ * target->sources. False: `why` with the number that would work. The limit on descriptors must have been raised
+ * already. */
 bool options_limits(const struct options *options, struct target *target, char *why, size_t why_size);
 
 /* Writes one line into `why`; always false, so that a check can end with it. */

@@ -3,21 +3,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "clock.h"
-#include "net.h"
 #include "options.h"
 
 enum {
-	OWN_FDS = 32, /* for the program itself, and for each thread's engine */
-	CHURN_SOURCES = 16,
 	MAX_GREETING = 1025,             /* a name of 1024 bytes, and its newline */
 	MAX_FRAME_SIZE = 65535,          /* bytes, 16 bits */
 	MAX_FRAME_WORK = 65535,          /* microseconds, 16 bits */
 	MAX_FRAME_DELAY = (1 << 24) - 1, /* microseconds, 24 bits */
 	DEFAULT_FRAME_REPLY = 64,
-	USABLE_PORTS_PERCENT = 80, /* close to all of them, connect() searches long */
 };
 
 static bool check_required(const struct options *o, char *why, size_t size)
@@ -266,81 +261,4 @@ bool options_check(struct options *o, char *why, size_t size)
 			"--timeout",
 			(double)o->timeout_ns / 1e9);
 	return true;
-}
-
-static uint64_t local_ports(void)
-{
-	unsigned first = 32768, last = 60999;
-	FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-
-	if (file) {
-		if (fscanf(file, "%u %u", &first, &last) != 2)
-			first = 32768, last = 60999;
-		fclose(file);
-	}
-	return last >= first ? last - first + 1 : 0;
-}
-
-/* Connections of the whole run, those of its populations included. */
-static uint64_t all_connections(const struct options *o)
-{
-	uint64_t sum = o->connections + o->idle;
-
-	for (uint32_t i = 0; i < o->population_count; i++)
-		sum += o->populations[i]->connections + o->populations[i]->idle;
-	return sum;
-}
-
-static bool opens_per_request(const struct options *o)
-{
-	bool some = o->per_connection > 0 || o->protocol == PROTOCOL_GREET;
-
-	for (uint32_t i = 0; i < o->population_count; i++)
-		some = some || opens_per_request(o->populations[i]);
-	return some;
-}
-
-static bool check_sources(const struct options *o, struct target *target, char *why, size_t size)
-{
-	uint64_t sockets = all_connections(o), usable = local_ports() * USABLE_PORTS_PERCENT / 100;
-	bool loopback = net_is_loopback4(target), churn = opens_per_request(o);
-
-	if (o->sources > 1 && !loopback)
-		return options_wrong(why, size,
-			"--sources %" PRIu64 ": only a target in 127.0.0.0/8 can be reached from several "
-			"local addresses",
-			o->sources);
-	if (target->address.ss_family == AF_UNIX)
-		return true;
-	uint64_t needed = usable ? (sockets + usable - 1) / usable : 0;
-	target->sources = (unsigned)(options_given(o, "sources") ? o->sources
-				     : loopback && churn         ? CHURN_SOURCES
-								 : needed);
-	if (target->sources <= 1 || !loopback)
-		target->sources = options_given(o, "sources") && loopback ? target->sources : 0;
-	uint64_t most = usable * (target->sources ? target->sources : 1);
-	if (sockets > most)
-		return options_wrong(why, size,
-			"%" PRIu64 " connections need more local ports than the %" PRIu64
-			" that can be used towards one address (net.ipv4.ip_local_port_range); at most "
-			"--connections and --idle %" PRIu64 " together",
-			sockets, usable, most);
-	return true;
-}
-
-bool options_limits(const struct options *o, struct target *target, char *why, size_t size)
-{
-	struct rlimit limit;
-	uint64_t sockets = all_connections(o), own = OWN_FDS + 4 * (o->threads + o->population_count);
-
-	target->no_delay = o->no_delay;
-	target->receive_buffer = (int)o->receive_buffer;
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && sockets + own > limit.rlim_cur)
-		return options_wrong(why, size,
-			"%" PRIu64 " connections need %" PRIu64 " file descriptors and the limit is %" PRIu64
-			": raise it (ulimit -n %" PRIu64 "), or use at most %" PRIu64
-			" connections, idle ones included",
-			sockets, sockets + own, (uint64_t)limit.rlim_cur, sockets + own,
-			limit.rlim_cur > own ? (uint64_t)limit.rlim_cur - own : 0);
-	return check_sources(o, target, why, size);
 }

@@ -146,11 +146,14 @@ class Peer:
         return self.counts
 
 
-@contextmanager
 def peer(**options: object):
     """build/arms/peer with these options; see tests/loadgen/peer.c."""
-    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    process = subprocess.Popen([str(PEER), *words], stdout=subprocess.PIPE, text=True)
+    return program(PEER, *(word for name, value in options.items() for word in (f"--{name}", str(value))))
+
+
+@contextmanager
+def program(path: Path, *words: str):
+    process = subprocess.Popen([str(path), *words], stdout=subprocess.PIPE, text=True)
     ready = process.stdout.readline()
     try:
         yield Peer(process, f"127.0.0.1:{ready.strip().partition('=')[2]}")

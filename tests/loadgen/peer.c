@@ -6,7 +6,10 @@
  *   --protocol P      echo (the default) or frame
  *   --size BYTES      of a message of echo
  *   --delay NS        a pause before each reply, beside the one that a frame asks for
- *   --service NS      a CPU burn before each reply, one reply at a time (one server, as in M/D/1)
+ *   --service NS      one server for all connections, as in M/D/1: each reply leaves so long after the later of
+ * its request's arrival and the reply before it left. That is computed, and then slept until: a sleep that ends
+ * late delays one reply and not the queue behind it, so that a crowded host hardly changes the queue
+ *   --arrivals N      "arrivals_ns" of the first N messages are told at the end
  *   --stall FOR/EVERY seconds: no replies during the first FOR of every EVERY seconds, counted from the first
  * message
  *   --trickle NS      replies leave byte by byte with this pause
@@ -46,7 +49,9 @@ static size_t size = 64;
 static bool frames;
 static uint64_t delay_ns, service_ns, stall_ns, stall_every_ns, trickle_ns, every = 1;
 static const char *lie = "";
-static atomic_uint_fast64_t messages, lies, first_ns, served_ns;
+static atomic_uint_fast64_t messages, lies, first_ns;
+static uint64_t free_ns; /* under `service`: when the one server has done all it has taken */
+static uint64_t *arrivals, arrivals_kept;
 static pthread_mutex_t service = PTHREAD_MUTEX_INITIALIZER, last_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct message last[2]; /* the last reply on two different connections, for `foreign` */
 static int last_fd[2] = {-1, -1};
@@ -169,6 +174,18 @@ static void burn_ns(uint64_t ns)
 		;
 }
 
+/* Waits for the one server; true service times, however late this thread wakes up. */
+static void be_served(uint64_t arrived_ns)
+{
+	pthread_mutex_lock(&service);
+	free_ns = (arrived_ns > free_ns ? arrived_ns : free_ns) + service_ns;
+	uint64_t done_ns = free_ns;
+	pthread_mutex_unlock(&service);
+	struct timespec done = {(time_t)(done_ns / 1000000000u), (long)(done_ns % 1000000000u)};
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &done, NULL) == EINTR)
+		;
+}
+
 static void wait_in_known_ways(void)
 {
 	uint64_t now = now_ns(), none = 0;
@@ -181,13 +198,8 @@ static void wait_in_known_ways(void)
 		if (into < stall_ns)
 			pause_ns(stall_ns - into);
 	}
-	if (service_ns) {
-		pthread_mutex_lock(&service);
-		uint64_t begun = now_ns();
-		burn_ns(service_ns);
-		served_ns += now_ns() - begun;
-		pthread_mutex_unlock(&service);
-	}
+	if (service_ns)
+		be_served(now);
 }
 
 static void do_as_asked(const struct message *m)
@@ -253,6 +265,9 @@ static bool tell_lie(int fd, struct message *m, struct message *other)
 static bool answer(int fd, struct message *m, struct message *other)
 {
 	uint64_t turn = ++messages;
+
+	if (turn <= arrivals_kept)
+		arrivals[turn - 1] = now_ns();
 	bool lies_now = *lie && turn % every == 0;
 
 	wait_in_known_ways();
@@ -326,6 +341,8 @@ static bool read_option(const char *name, const char *value)
 		delay_ns = strtoull(value, NULL, 10);
 	else if (strcmp(name, "--service") == 0)
 		service_ns = strtoull(value, NULL, 10);
+	else if (strcmp(name, "--arrivals") == 0)
+		arrivals = calloc(arrivals_kept = strtoull(value, NULL, 10), sizeof(*arrivals));
 	else if (strcmp(name, "--trickle") == 0)
 		trickle_ns = strtoull(value, NULL, 10);
 	else if (strcmp(name, "--lie") == 0)
@@ -358,8 +375,11 @@ int main(int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &stop, NULL);
 	pthread_create(&acceptor, NULL, accept_all, (void *)(intptr_t)listen_somewhere());
 	sigwait(&stop, &signal_number);
-	printf("{\"messages\": %llu, \"lies\": %llu, \"service_ns\": %llu}\n", (unsigned long long)messages,
-		(unsigned long long)lies, (unsigned long long)(messages ? served_ns / messages : 0));
+	printf("{\"messages\": %llu, \"lies\": %llu, \"arrivals_ns\": [", (unsigned long long)messages,
+		(unsigned long long)lies);
+	for (uint64_t i = 0; i < arrivals_kept && i < messages; i++)
+		printf("%s%llu", i ? ", " : "", (unsigned long long)arrivals[i]);
+	printf("]}\n");
 	fflush(stdout);
 	_exit(0); /* the threads are still at work */
 }

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import resource
+import shlex
 import subprocess
 import time
 
@@ -83,6 +84,35 @@ def test_too_few_descriptors_names_the_number_that_works():
     assert run(works + 1).returncode == 2
 
 
+@pytest.mark.parametrize("load, works", [
+    ("--protocol frame --connections 3 --delay 10ms --rate 400", ("--connections", "4")),
+    ("--protocol frame --connections 3 --depth 2 --delay 10ms --rate 700", ("--connections", "4")),
+    ("--protocol echo --connections 1 --size 100 --send-part 10 --send-every 1ms --rate 200", ("--connections", "2")),
+    ("--protocol frame --connections 1 --rate 100 --class 'a: --weight 3' --class 'b: --delay 80ms'", ("--connections", "2")),
+])
+def test_a_rate_that_cannot_be_met_names_the_connections_that_carry_it(load, works):
+    words = [LOADGEN, "--target", "127.0.0.1:9", *shlex.split(load)]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=20)
+    assert told.returncode == 2 and told.stderr.count("\n") == 1 and told.stderr.strip().endswith(" ".join(works))
+    assert subprocess.run([*words, *works], capture_output=True, timeout=20).returncode == 1  # refused: it has tried
+
+
+def test_too_few_ports_name_the_numbers_that_work():
+    """In a network namespace of its own with a hundred ports, of which 80 are used."""
+    def run(*words):
+        inside = ["unshare", "-n", "sh", "-c", 'echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range; exec "$@"', "sh"]
+        return subprocess.run([*inside, LOADGEN, "--target", "192.0.2.1:9", "--probe", "0", *words], capture_output=True, text=True, timeout=20)
+
+    if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
+        pytest.skip("may not make a network namespace here (unshare -n)")
+    told = run("--protocol", "echo", "--connections", "81")
+    assert told.returncode == 2 and "at most --connections and --idle 80 together" in told.stderr
+    assert run("--protocol", "echo", "--connections", "80").returncode == 1  # no route: it has tried
+    churn = ("--protocol", "echo", "--connections", "2", "--per-connection", "1", "--warmup", "0", "--duration", "10s", "--rate")
+    told = run(*churn, "20")
+    assert told.returncode == 2 and "at most --rate 10 " in told.stderr
+
+
 def test_help_and_version():
     shown = subprocess.run([LOADGEN, "--help"], capture_output=True, text=True)
     assert shown.returncode == 0 and shown.stderr == ""
@@ -116,7 +146,7 @@ def test_results_go_where_they_belong(tmp_path):
     assert "replies/s" in both.stdout and both.stderr == ""
     check_document(json.loads((tmp_path / "j").read_text()))
     assert silent.stdout == silent.stderr == "" and (tmp_path / "k").exists()
-    assert lost.returncode == 1 and "cannot write" in lost.stderr
+    assert lost.returncode == 2 and "cannot write" in lost.stderr and lost.stdout == ""
     assert sorted(p.name for p in tmp_path.iterdir()) == ["j", "k"]
 
 
@@ -199,10 +229,12 @@ def test_connections_per_request_rotate_over_sources():
         seen.add(handler.client_address[0])
         greet(handler)
 
+    # 80 requests, each on a connection of its own: one of the four places has had 20, and so has used every source.
+    load = "--protocol greet --connections 4 --rate 200 --duration 400ms --drain 60s --timeout 60s".split()
     with served(note) as target:
-        loadgen(target, *"--protocol greet --connections 4".split())
+        assert loadgen(target, *load).good
         rotated = set(seen)
         seen.clear()
-        loadgen(target, *"--protocol greet --connections 4 --sources 3".split())
-    assert 8 < len(rotated) <= 16 and all(address.startswith("127.0.1.") for address in rotated)
+        assert loadgen(target, *load, "--sources", 3).good
+    assert rotated == {f"127.0.1.{n}" for n in range(1, 17)}
     assert seen == {"127.0.1.1", "127.0.1.2", "127.0.1.3"}

@@ -87,21 +87,34 @@ def test_what_is_no_result_is_refused(tmp_path, content):
     assert status == 2 and out == b"" and err.count("\n") == 1 and "bad" in err
 
 
-def test_a_rate_is_found():
-    """Four connections and 20 ms per reply: 200 replies per second are the most there can be, and a queue means missing p90 = 100 ms."""
-    def attempt():
-        with peer(delay=20_000_000) as server:
-            run = loadgen(server.target, *"--protocol echo --connections 4 --duration 400ms --find-rate p90=100ms".split())
-        found = run.doc["find_rate"]
-        good = [step["rate"] for step in found["steps"] if step["met"]]
-        assert found["ceiling_rps"] < 210 and all(rate < 210 for rate in good)
-        assert all((step["missed"] is None) == step["met"] for step in found["steps"])
-        if good:
-            assert good[-1] == found["best_rate"] == pytest.approx(run.doc["target_rps"])
-            assert run.doc["latency_intended_ns"]["p90"] <= 100e6
-        return found["best_rate"] or 0
+def search() -> float:
+    """Four connections and 50 ms per reply: 80 replies per second are the most there can be, and a queue means missing p75 = 150 ms. On a
+    crowded host the true answer is less; whatever it is, the search has closed in on it, and the record agrees with itself."""
+    with peer(delay=50_000_000) as server:
+        run = loadgen(server.target, *"--protocol echo --connections 4 --duration 1s --find-rate p75=150ms".split())
+    found = run.doc["find_rate"]
+    good = [step["rate"] for step in found["steps"] if step["met"]]
+    missed = [step["rate"] for step in found["steps"] if not step["met"]]
+    # A window of a second holds the end of at most 21 replies of 50 ms on each connection.
+    assert found["ceiling_rps"] <= 84 and all(rate < 84 for rate in good)
+    assert all((step["missed"] is None) == step["met"] for step in found["steps"])
+    if not good:
+        return 0
+    assert good[-1] == max(good) == found["best_rate"] == pytest.approx(run.doc["target_rps"])
+    assert run.doc["latency_intended_ns"]["p75"] <= 150e6
+    # Nothing better is left: what is a twentieth more was missed, or is what four connections can do at all.
+    above = [rate for rate in (*missed, found["ceiling_rps"]) if rate > good[-1]]
+    assert min(above) <= 1.05 * good[-1] or good[-1] <= 2 or len(found["steps"]) == 24
+    return good[-1]
 
-    attempts(4, attempt, lambda rate: rate > 40)  # a crowded host keeps less
+
+def test_a_rate_is_found():
+    attempts(4, search, lambda rate: rate > 0)
+
+
+@pytest.mark.long
+def test_the_highest_rate_is_found():
+    attempts(3, search, lambda rate: 70 < rate <= 84)
 
 
 def test_no_rate_is_found():
