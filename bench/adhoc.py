@@ -13,25 +13,24 @@ DEFAULTS = {"protocol": "echo", "connections": 50}
 
 
 def load_options() -> dict[str, dict]:
-    """The load options of experiment files: what a file may say, the command line may say too."""
-    return checked.schema("experiment")["$defs"]["load"]["properties"]
+    """The load options of experiment files that are one word: what a file may say, the command line may say too."""
+    known = checked.schema("experiment")["$defs"]["load"]["properties"]
+    return {name: rules for name, rules in known.items() if rules.get("type") not in ("array", "object")}
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
     group = command.add_argument_group("load", "as in experiment files; --rate makes it an open loop")
     for name, rules in load_options().items():
-        group.add_argument(f"--{name}", metavar="X", type=parsed(rules), help=described(rules))
+        option = "--" + name.replace("_", "-")
+        group.add_argument(option, metavar="X", type=number_or_word, help=described(rules).replace("%", "%%"))
     group.add_argument("--workers", metavar="N", type=int, help="of the servers: threads or processes that serve")
     group.add_argument("--warmup", default="300ms", metavar="TIME", help="before the window (default: 300ms)")
     group.add_argument("--duration", default="1s", metavar="TIME", help="the measured window (default: 1s)")
 
 
-def is_number(rules: dict) -> bool:
-    return rules.get("$ref", "").rsplit("/", 1)[-1] in ("count", "positive")
-
-
-def parsed(rules: dict) -> type:
-    return int if is_number(rules) else str
+def number_or_word(text: str) -> int | str:
+    """What a TOML file would hold: the schema says later which of both it should have been."""
+    return int(text) if text.isdigit() else text
 
 
 def described(rules: dict) -> str:
@@ -78,12 +77,12 @@ def ready(options: argparse.Namespace) -> prepare.Ready:
 
 
 
-
 def refuse_unfit(found: list[Arm], protocol: str, server: dict) -> None:
     """What an arm that was named does not have is refused with the models that have it."""
     for arm in found:
         if protocol not in arm.protocols:
-            raise UsageError(f"{arm.name} does not speak {protocol}; of the models these do: {have('protocols', protocol)}")
+            others = have("protocols", protocol)
+            raise UsageError(f"{arm.name} does not speak {protocol}; of the models these do: {others}")
         for option in server:
             if option not in arm.options:
                 raise UsageError(f"{arm.name} has no --{option}; of the models these have: {have('options', option)}")

@@ -111,3 +111,18 @@ def test_unknown_names_get_the_nearest(house: House) -> None:
     assert done.returncode == 2 and "no model or contender 'asynco' (did you mean asyncio?)" in done.stderr
     missing = house.bench("try", "epoll_lt", "./nowhere")
     assert missing.returncode == 2 and "./nowhere: no such program" in missing.stderr
+
+
+def test_try_explains_every_option_of_a_load(house) -> None:
+    done = house.bench("try", "--help")
+    assert done.returncode == 0, done.stderr
+    for option in ("--rate", "--per-connection", "--path"):
+        assert option in done.stdout
+    assert "--populations" not in done.stdout  # no word on a command line could say it
+
+
+def test_try_takes_a_rate_as_a_number_and_refuses_a_word_for_one(house) -> None:
+    assert house.bench("try", "epoll_lt", "--rate", "5000", "--dry-run").returncode == 0
+    done = house.bench("try", "epoll_lt", "--connections", "many", "--dry-run")
+    assert done.returncode == 2
+    assert "connections: expected a whole number" in done.stderr
