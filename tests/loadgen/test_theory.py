@@ -47,9 +47,10 @@ def check_queue(runs: int, duration: str, service_ns: int) -> tuple[float, float
 
 def test_a_queue_of_known_theory():
     """The short form: 16 queues of 640 services each. It can fail: a latency that is counted from the send is short of theory by about two
-    S, more than the widest interval that is believed. A host so crowded that the interval is wider is asked again."""
-    told = attempts(4, lambda: check_queue(16, "8s", 10_000_000), lambda result: result[1] < 1.6)
-    assert all(abs(off) <= half for off, half in told)
+    S, more than the widest interval that is believed. A crowded host can only add, to all queues at once: what is too short is an error at
+    once, what is too long or too wide is asked again."""
+    told = attempts(4, lambda: check_queue(16, "8s", 10_000_000), lambda result: abs(result[0]) <= result[1] < 1.6)
+    assert all(off >= -half for off, half in told)
 
 
 @pytest.mark.long
