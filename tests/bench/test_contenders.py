@@ -113,7 +113,7 @@ def test_unknown_names_get_the_nearest(house: House) -> None:
     assert missing.returncode == 2 and "./nowhere: no such program" in missing.stderr
 
 
-def test_try_explains_every_option_of_a_load(house) -> None:
+def test_try_explains_every_option_of_a_load(house: House) -> None:
     done = house.bench("try", "--help")
     assert done.returncode == 0, done.stderr
     for option in ("--rate", "--per-connection", "--path"):
@@ -121,7 +121,8 @@ def test_try_explains_every_option_of_a_load(house) -> None:
     assert "--populations" not in done.stdout  # no word on a command line could say it
 
 
-def test_try_takes_a_rate_as_a_number_and_refuses_a_word_for_one(house) -> None:
+def test_try_takes_a_rate_as_a_number_and_refuses_a_word_for_one(house: House) -> None:
+    house.servers("epoll_lt")
     assert house.bench("try", "epoll_lt", "--rate", "5000", "--dry-run").returncode == 0
     done = house.bench("try", "epoll_lt", "--connections", "many", "--dry-run")
     assert done.returncode == 2
