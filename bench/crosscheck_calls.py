@@ -16,7 +16,7 @@ from bench.arms import Arm
 from bench.plan import Sample
 
 PATIENCE_S = 30.0
-SHOWN = 0.02  # of a call per request: less is setting up, or a timer
+SHOWN = 0.02  # of a call per request; less is a timer, and what comes about once a connection is setting up
 LINE = re.compile(r"^ *[\d.]+ +[\d.]+ +\d+ +(\d+) +(?:\d+ +)?(\w+)$", re.M)
 
 
@@ -81,4 +81,5 @@ def counted(options: dict, target: str, bed: measure.Bed) -> dict[str, float]:
         if not requests:
             raise serve.Failed("under strace no request was answered")
         found = {name: int(times) / requests for times, name in LINE.findall(calls.read_text()) if name != "total"}
-    return {name: round(share, 3) for name, share in sorted(found.items(), key=lambda item: -item[1]) if share >= SHOWN}
+    least = max(SHOWN, 1.5 * options["connections"] / requests)
+    return {name: round(share, 3) for name, share in sorted(found.items(), key=lambda item: -item[1]) if share >= least}

@@ -19,6 +19,8 @@ from bench.units import number, parse_time_ns
 MAIN = "agree-50"
 AGREE = ("rps", "p50_us", "p99_us")
 NOTHING = "–"
+CALLS = "system calls per request"
+WORDS = ("server", "tool", CALLS)
 OTHERS = (("differs", "by more than 5 % off"), ("not shown", "show neither"))
 NO_SAMPLE = "No sample of records is committed yet.\n"
 
@@ -31,8 +33,8 @@ class Rows:
     rows: list[tuple[str, ...]]
 
     def markdown(self) -> str:
-        words = 2 if self.heads[0] == "server" else 1
-        lines = ["| " + " | ".join(self.heads) + " |", "|" + "---|" * words + "---:|" * (len(self.heads) - words)]
+        sides = "".join("---|" if head in WORDS else "---:|" for head in self.heads)
+        lines = ["| " + " | ".join(self.heads) + " |", "|" + sides]
         return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in self.rows]) + "\n"
 
     def rich(self, title: str) -> Table:
@@ -40,7 +42,7 @@ class Rows:
             title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
         )
         for head in self.heads:
-            table.add_column(head, no_wrap=True, justify="left" if head in ("server", "tool") else "right")
+            table.add_column(head, no_wrap=True, justify="left" if head in WORDS else "right")
         for row in self.rows:
             table.add_row(*(Text(cell.replace("`", "")) for cell in row))
         return table
@@ -223,7 +225,7 @@ def calls(summary: dict) -> Rows:
         for tool, found in scene["measured"].items()
         if found["calls"]
     ]
-    return Rows(("tool", "system calls per request"), rows)
+    return Rows(("tool", CALLS), rows)
 
 
 def provenance(summary: dict) -> str:
@@ -251,7 +253,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "crosscheck-grain": lambda summary: grain(summary).markdown(),
     "crosscheck-delay": lambda summary: evidence(summary, "delay", ("p50_us", "p99_us")).markdown(),
     "crosscheck-bytes": lambda summary: evidence(summary, MAIN, ("reply_bytes", "client_cpu_us")).markdown(),
-    "crosscheck-calls": lambda summary: calls(summary).markdown().replace("---:|", "---|"),
+    "crosscheck-calls": lambda summary: calls(summary).markdown(),
     "crosscheck-long-reply": lambda summary: long_reply(summary).markdown(),
     "crosscheck-once": lambda summary: evidence(summary, "once", SERVED).markdown(),
     "crosscheck-threads": lambda summary: evidence(summary, "threads", SERVED).markdown(),
