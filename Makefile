@@ -195,7 +195,7 @@ print-flags:  # what env.json records of the build
 TEST_PARTS += all asan tsan
 RUN_TESTS  = @BUILD=$(BUILD) $(PYTHON) tests/run.py
 
-.PHONY: test conformance conformance-asan conformance-tsan conformance-liars interop
+.PHONY: test conformance conformance-asan conformance-tsan conformance-lab conformance-liars interop
 test:  ## build everything plain and under sanitizers, run every suite: N passed, N failed, N skipped
 	@bench/require.sh build bench test
 	@$(MAKE) --no-print-directory $(TEST_PARTS)
@@ -209,6 +209,9 @@ conformance-asan: asan  ## the same over the AddressSanitizer and UndefinedBehav
 
 conformance-tsan: tsan  ## the same over the ThreadSanitizer build of the models that have threads
 	$(RUN_TESTS) "conformance tsan"
+
+conformance-lab: asan  ## the lab's pages, each choice of each knob once (SERVERS=epoll,workers: only these)
+	$(RUN_TESTS) "conformance lab"
 
 conformance-liars: all $(ARMS)  ## servers that break one rule each: does the conformance suite catch every one?
 	$(RUN_TESTS) "conformance liars"

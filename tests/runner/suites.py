@@ -93,7 +93,15 @@ def conformance(build: Path) -> list[Suite]:
         env = {"SERVERS_DIR": str(base / "servers"), "CONFORMANCE_SCALE": scale,
                "SERVERS": os.environ.get("SERVERS") or servers}
         suites.append(pytest(f"conformance {title}", "tests/conformance", env=env, missing=missing))
-    return suites
+    return [*suites, lab(build / "asan" / "lab")]
+
+
+def lab(directory: Path) -> Suite:
+    """The lab's pages share their core with the models': what is left to show is that no step loses, leaks or spins."""
+    files = [str(ROOT / "tests" / "conformance" / f"test_{name}.py") for name in ("pressure", "crowds", "ending")]
+    missing = "" if executables(directory) else f"no servers in {directory}: run make asan"
+    env = {"LAB_DIR": str(directory), "CONFORMANCE_SCALE": "0.05", "SERVERS": os.environ.get("SERVERS", "")}
+    return pytest("conformance lab", "tests/conformance/test_echo.py", *files, env=env, missing=missing)
 
 
 def loadgen(build: Path) -> list[Suite]:
