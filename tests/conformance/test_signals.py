@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -30,13 +31,21 @@ def asked_while_stopped(server: Server, clients: list[Client], request: bytes) -
     server.send_signal(signal.SIGCONT)
 
 
+def limit_signals(server: Server, limit: int) -> None:
+    """For a server that is running. One over libkqueue ends a thread of the emulation's by pthread_cancel(), a signal
+    that is queued as well: without any queue it would never end."""
+    if limit == 0 and "libkqueue" in Path(f"/proc/{server.pid}/maps").read_text():
+        pytest.skip("libkqueue cannot end without a queue of signals")
+    resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, (limit, limit))
+
+
 @pytest.mark.parametrize("limit", [0, 16])
 def test_a_queue_of_signals_that_overflows(model: Model, protocol: str, serve, limit: int) -> None:
     """No request is lost, no connection forgotten: those that wait at the door, those that ask, those that leave."""
     server, dice = serve(protocol), random.Random(6)
     request, answer = ROUND[protocol]
     before = len(proc.fds(server.pid))
-    resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, (limit, limit))
+    limit_signals(server, limit)
     in_turn = model.at_once(CLIENTS) < CLIENTS
     rounds = 1 if in_turn or protocol == "greet" else ROUNDS
     clients = [server.connect() for _ in range(CLIENTS)]
@@ -58,6 +67,6 @@ def test_a_queue_of_signals_that_overflows(model: Model, protocol: str, serve, l
 def test_a_reader_of_much_while_signals_overflow(model: Model, protocol: str, serve) -> None:
     """The signal that a full socket has room again may be the one that is lost."""
     server = serve(protocol)
-    resource.prlimit(server.pid, resource.RLIMIT_SIGPENDING, (0, 0))
+    limit_signals(server, 0)
     data = random.Random(7).randbytes(4 << 20)
     assert pump(server.connect(receive_buffer=16384), data, pause_s=0.001) == data
