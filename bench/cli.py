@@ -100,6 +100,7 @@ def measuring(command: argparse.ArgumentParser) -> None:
     """Options of the commands that measure."""
     command.add_argument("--server-cpus", metavar="LIST", help="CPUs of the server (default: one of the last core)")
     command.add_argument("--client-cpus", metavar="LIST", help="CPUs of the client (default: one of another core)")
+    command.add_argument("--topology", choices=("loopback", "netns"), help="netns: two network namespaces joined by veth, each side's packets on its own CPUs (default: what the experiment says)")
     command.add_argument("--no-figures", action="store_true", help="leave out the figures")
     command.add_argument("--together", action="store_true", help="run even while another bench runs here")
 

@@ -14,7 +14,7 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from subprocess import DEVNULL, Popen
 
 from bench import paths
@@ -86,7 +86,9 @@ def child_of(pid: int) -> int:
 class Child:
     """One process with its output kept in memory, so that neither a full disk nor a full pipe disturbs it."""
 
-    def __init__(self, argv: Sequence[str], cpus: Sequence[int], undertaker: Undertaker | None = None):
+    def __init__(
+        self, argv: Sequence[str], cpus: Sequence[int], undertaker: Undertaker | None = None, enter: Callable[[], None] | None = None
+    ):
         self.out, self.err = os.memfd_create("stdout"), os.memfd_create("stderr")
         self.undertaker = undertaker
         self.usage: resource.struct_rusage | None = None
@@ -99,6 +101,8 @@ class Child:
             if os.getppid() != parent:  # it died before prctl
                 os._exit(1)
             os.sched_setaffinity(0, cores)
+            if enter:  # a network namespace
+                enter()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft_hard[1], soft_hard[1]))
 
         self.process = Popen(

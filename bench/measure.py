@@ -6,11 +6,13 @@ returns a failed record with their last words, and the run goes on.
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from subprocess import SubprocessError
 
-from bench import host, records, serve, telemetry, witnesses
+from bench import host, netns, records, serve, telemetry, witnesses
 from bench.arms import Arm
 from bench.placement import Placement
 from bench.plan import Sample
@@ -30,6 +32,14 @@ class Bed:
     stop: host.Stop | None = None
     loops_per_us: int | None = None
     seed: int = 1
+    apart: netns.Topology | None = None  # for the samples whose topology is netns
+
+    def entering(self, sample: Sample, side: str) -> Callable[[], None] | None:
+        """How a process of this side gets into its network namespace; None over loopback."""
+        if sample.topology != "netns":
+            return None
+        fd = self.apart.server_fd if side == "server" else self.apart.client_fd
+        return lambda: netns.enter(fd)
 
 
 def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
@@ -49,15 +59,17 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
         "last_words": None,
         "options": sample.options,
         "placement": bed.placement.as_record(),
+        "topology": bed.apart.as_record() if sample.topology == "netns" else {"kind": "loopback"},
         "server": {},
         "load": None,
     }
     if isinstance(sample.options.get("rate"), str):
         return record | {"why": "its rate is a share of a capacity that no good sample showed", "elapsed_ns": 0}
-    launch = serve.launch(arm, sample.options["protocol"], sample.server, bed.loops_per_us)
+    bind = netns.SERVER if sample.topology == "netns" else None
+    launch = serve.launch(arm, sample.options["protocol"], sample.server, bed.loops_per_us, bind)
     record["server"]["argv"] = launch.argv
     try:
-        server = host.Child(launch.argv, bed.placement.server, bed.undertaker)
+        server = host.Child(launch.argv, bed.placement.server, bed.undertaker, bed.entering(sample, "server"))
     except (OSError, SubprocessError) as error:
         return record | {"why": f"the server could not be started: {error}", "elapsed_ns": time.monotonic_ns() - begun}
     try:
@@ -86,7 +98,8 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
     record["server"] |= {
         "pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)
     }
-    before = telemetry.snapshot()
+    network = Path(f"/proc/{server.pid}")  # its namespace's counters
+    before = telemetry.snapshot(network=network)
     if witnesses.is_one(sample.options):
         cpus = bed.placement.client
         scene = witnesses.Scene(server, pids, target, cpus, (*bed.placement.server, *cpus), bed.undertaker, bed.stop)
@@ -96,13 +109,13 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
     else:
         argv = loadgen_argv(sample, target, pids, bed)
         record["loadgen"] = {"argv": argv}
-        loadgen = host.Child(argv, bed.placement.client, bed.undertaker)
+        loadgen = host.Child(argv, bed.placement.client, bed.undertaker, bed.entering(sample, "client"))
         try:
             record["load"] = drive(loadgen, server, sample, bed.stop)
             record["server"] |= memory_of(server)
         finally:
             loadgen.close()
-    record["telemetry"] = telemetry.between(before, telemetry.snapshot())
+    record["telemetry"] = telemetry.between(before, telemetry.snapshot(network=network))
     stopped = server.stop()
     record["server"]["report"] = serve.counters(server)
     if not stopped:
@@ -155,8 +168,12 @@ def usage_of(server: host.Child) -> dict:
 
 
 def loadgen_argv(sample: Sample, target: str, pids: list[int], bed: Bed) -> list[str]:
+    if sample.topology == "netns":
+        target = target.replace("127.0.0.1", netns.SERVER)
     argv = [bed.loadgen, "--target", target]
     for name, value in sample.options.items():
+        if name == "sources" and sample.topology == "netns":
+            continue  # one address, with all ports there are
         argv += as_words(name, value, pids)
     argv += ["--cpus", format_cpus(bed.placement.client), "--seed", str(bed.seed + sample.block)]
     for pid in pids:

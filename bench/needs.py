@@ -6,7 +6,7 @@ import os
 import shutil
 from functools import cache
 
-from bench import env
+from bench import env, netns
 from bench.placement import cores
 from bench.units import number
 
@@ -42,6 +42,7 @@ CHECKS = {
     "cores": lambda wanted, _: at_least(wanted, len(cores(os.sched_getaffinity(0))), "physical cores"),
     "memory_mib": lambda wanted, _: at_least(wanted, env.memory_mib(), "MiB of memory"),
     "root": lambda *_: None if os.geteuid() == 0 else "needs root",
+    "netns": lambda *_: netns.why_not(),
     "io_uring": lambda *_: no_io_uring(),
     "commands": lambda wanted, _: next((f"needs {name}, which is not installed" for name in wanted if not shutil.which(name)), None),
 }

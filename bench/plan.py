@@ -32,6 +32,7 @@ class Sample:
     role: str  # "arm"; "ceiling": the cheapest responder, which shows the client's limit; "capacity": see relative.py
     options: dict  # the load generator's
     server: dict  # the server's
+    topology: str = "loopback"
 
 
 @dataclass
@@ -66,7 +67,8 @@ def sample_of(
     experiment: Experiment, key: str, options: dict, block: int, arm: str, role: str, server: dict | None = None
 ) -> Sample:
     name = f"{experiment.name}/{key}/{block}/{arm}"
-    return Sample(name, experiment.name, key, block, arm, role, options, experiment.server if server is None else server)
+    server = experiment.server if server is None else server
+    return Sample(name, experiment.name, key, block, arm, role, options, server, experiment.topology or "loopback")
 
 
 def make(
@@ -87,9 +89,11 @@ def make(
     for experiment in experiments:
         for cell in experiment.cells(profile):
             options = experiment.load_of(profile, cell)
-            absent, server = missing(experiment.needs), experiment.server_of(cell)
+            apart = experiment.topology == "netns"
+            absent, server = missing(experiment.needs | ({"netns": True} if apart else {})), experiment.server_of(cell)
             reasons = {
-                arm.name: absent or why_unfit(arm, options, fd_limit, server) for arm in arms[experiment.name]
+                arm.name: absent or why_unfit(arm, options, fd_limit, server | ({"bind": True} if apart else {}))
+                for arm in arms[experiment.name]
             }
             left_out += [
                 {

@@ -43,6 +43,8 @@ def of_experiments(
     experiments: list[Experiment], profile: str, label: str, options: argparse.Namespace, arms_for: Callable
 ) -> Ready:
     placement = place(server=options.server_cpus, client=options.client_cpus)
+    if options.topology:
+        experiments = [replace(e, topology=options.topology) for e in experiments]
     made = plan.make(
         experiments,
         {e.name: arms_for(e) for e in experiments},

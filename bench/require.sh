@@ -56,6 +56,7 @@ tier() {
 		need_python python3-numpy=numpy python3-scipy=scipy python3-matplotlib=matplotlib python3-rich=rich \
 			python3-jsonschema=jsonschema python3-jinja2=jinja2
 		need gnuplot-nox command gnuplot
+		need iproute2 command ip
 		need wrk command wrk
 		need hyperfine command hyperfine
 		;;

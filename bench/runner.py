@@ -3,14 +3,15 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from bench import host, paths, relative
+from bench import host, netns, paths, relative
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.measure import Bed, measure
+from bench.placement import Placement
 from bench.plan import Plan, Sample
 from bench.progress import Progress
 from bench.records import Appender, read_samples
@@ -31,8 +32,8 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
     try:
         due = pending(plan, folder)
         resume = f"go on with: python3 -m bench resume {paths.shown(folder)}"
-        with out_of_the_way(bed.placement.bench), host.Stop(resume) as stop, buried() as undertaker:
-            bed = replace(bed, undertaker=undertaker, stop=stop)
+        with out_of_the_way(bed.placement.bench), host.Stop(resume) as stop, buried() as undertaker, ExitStack() as joined:
+            bed = replace(bed, undertaker=undertaker, stop=stop, apart=joined.enter_context(apart(due, bed.placement)))
             progress.start(plan, len(plan.samples) - len(due))
             capacity = [record for record in read_samples(folder) if record["role"] == "capacity"]
             for sample in due:
@@ -61,6 +62,12 @@ def measure_well(sample: Sample, arm: Arm, bed: Bed, experiment: dict, capacity:
         discarded.append(record["why"])
         if bed.stop:
             bed.stop.check()
+
+
+def apart(due: list[Sample], placement: Placement) -> AbstractContextManager:
+    """The namespaces of a run that has samples for them."""
+    wanted = any(sample.topology == "netns" for sample in due)
+    return netns.topology(placement.server, placement.client) if wanted else nullcontext()
 
 
 @contextmanager

@@ -36,12 +36,15 @@ class Launch:
     port: int | None = None
 
 
-def launch(arm: Arm, protocol: str, options: dict, loops_per_us: int | None = None) -> Launch:
+def launch(
+    arm: Arm, protocol: str, options: dict, loops_per_us: int | None = None, bind: str | None = None
+) -> Launch:
     """How to start an arm; a contender without the contract gets a free port."""
     if arm.contender:
         port = free_port()
         return Launch([word.format(port=port, protocol=protocol) for word in arm.argv], port)
     argv = [*arm.argv, "--port", "0", "--protocol", protocol]
+    argv += ["--bind", bind] if bind else []
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
         argv += [option] if value is True else [] if value is False else [option, str(value)]

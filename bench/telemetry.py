@@ -26,7 +26,7 @@ def tables(text: str) -> dict[str, dict[str, int]]:
     }
 
 
-def network(proc: Path) -> dict[str, int | None]:
+def of_network(proc: Path) -> dict[str, int | None]:
     found = {}
     for file in ("netstat", "snmp"):
         try:
@@ -65,9 +65,10 @@ def scheduling(proc: Path) -> dict[str, int | None]:
     }
 
 
-def snapshot(proc: Path = Path("/proc")) -> dict[str, int | None]:
+def snapshot(proc: Path = Path("/proc"), network: Path | None = None) -> dict[str, int | None]:
+    """All counters now; those of the network from /proc/PID of a process in the namespace that is meant."""
     return {
-        **network(proc),
+        **of_network(network or proc),
         **scheduling(proc),
         "pressure_cpu_us": pressure_us(proc, "cpu"),
         "pressure_memory_us": pressure_us(proc, "memory"),

@@ -18,7 +18,7 @@ def describe():
         print("I am no JSON")
         return
     at_once = 1 if NAME == "blocking" else None
-    told = {"name": NAME, "thesis": f"a fake called {NAME}", "protocols": ["echo", "http"], "options": ["--delay"], "clients_at_once": at_once, "needs": []}
+    told = {"name": NAME, "thesis": f"a fake called {NAME}", "protocols": ["echo", "http"], "options": ["--delay", "--bind"], "clients_at_once": at_once, "needs": []}
     print(json.dumps(told))
 
 
