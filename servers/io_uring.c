@@ -35,7 +35,7 @@ enum {
 };
 
 /* What completed; in the low bits of user_data, beside the client's address. */
-enum operation { NOTHING, STOP, ACCEPT, RECEIVE, SEND, READ, OPERATION_BITS = 7 };
+enum operation { STOP, ACCEPT, RECEIVE, SEND, READ, CANCEL, OPERATION_BITS = 7 };
 
 struct client {
 	struct conn conn;
@@ -43,7 +43,6 @@ struct client {
 	LIST_ENTRY(client) all;
 	int fd;
 	unsigned in_flight; /* one bit for each operation: what it uses is lent to the kernel */
-	bool cancelling;    /* its receive is in flight and was told to end */
 	bool leaving;       /* to be closed when nothing is in flight */
 };
 
@@ -207,7 +206,6 @@ static void handle_completion(const struct io_uring_cqe *cqe)
 		accepted(cqe);
 	else if (operation == STOP)
 		server_stopping = 1;
-	/* NOTHING is a cancellation: what it cancelled says the rest. */
 }
 
 static void accepted(const struct io_uring_cqe *cqe)
@@ -252,7 +250,7 @@ static void completed(struct client *client, enum operation operation, const str
 		received(client, cqe);
 	else if (operation == READ)
 		conn_read(&client->conn, cqe->res);
-	else if (cqe->res > 0)
+	else if (operation == SEND && cqe->res > 0)
 		conn_sent(&client->conn, (size_t)cqe->res);
 
 	if (client->leaving || failed(operation, cqe->res))
@@ -271,15 +269,15 @@ static void received(struct client *client, const struct io_uring_cqe *cqe)
 		conn_eof(&client->conn);
 	if (cqe->flags & IORING_CQE_F_BUFFER)
 		uring_give(&buffers, buffer);
-	if (!is_in_flight(client, RECEIVE))
-		client->cancelling = false;
 }
 
 /* Is the client lost? Of a read that failed it is told. A receive may end because it was cancelled, or because
  * this turn's completions hold all buffers: the next turn has them back. */
 static bool failed(enum operation operation, int result)
 {
-	if (result >= 0 || operation == READ || (operation == RECEIVE && result == -ECANCELED))
+	if (result >= 0 || operation == READ || operation == CANCEL)
+		return false;
+	if (operation == RECEIVE && result == -ECANCELED)
 		return false;
 	if (operation == RECEIVE && result == -ENOBUFS) {
 		counters.eagain++;
@@ -351,8 +349,9 @@ static void submit_read(struct client *client, struct pause pause)
 	submit(sqe, READ, client);
 }
 
-/* A multishot receive goes on delivering whether or not there is room: without room it has to end. A client
- * that is owed something has filled its room before and gets one receive at a time, no longer than the room. */
+/* A multishot receive goes on delivering whether or not there is room: without room it has to end. Until then
+ * it can fill all buffers there are, and what they bring is kept. A client that is owed something has filled
+ * its room before and gets one receive at a time, no longer than the room. */
 static void set_receiving(struct client *client)
 {
 	unsigned wants = conn_wants(&client->conn);
@@ -365,9 +364,8 @@ static void set_receiving(struct client *client)
 			io_uring_prep_recv_multishot(sqe, client->fd, NULL, 0, 0);
 		io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
 		submit(sqe, RECEIVE, client);
-	} else if (!(wants & CONN_RECV) && receiving && !client->cancelling) {
-		cancel(client, RECEIVE);
-		client->cancelling = true;
+	} else if (!(wants & CONN_RECV) && receiving && !is_in_flight(client, CANCEL)) {
+		cancel(client, RECEIVE); /* again, if it was missed while it was at work */
 	}
 }
 
@@ -375,7 +373,7 @@ static void cancel(struct client *client, enum operation operation)
 {
 	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_cancel64(sqe, (uintptr_t)client | operation, 0);
-	submit(sqe, NOTHING, NULL);
+	submit(sqe, CANCEL, client);
 }
 
 static void resume_expired(void)
@@ -389,16 +387,15 @@ static void resume_expired(void)
 }
 
 /* Called again when one of its operations completes: while any is in flight, the kernel holds the client's
- * memory and socket. close() alone would neither end them nor send a FIN. */
+ * memory and socket. close() alone would neither end them nor send a FIN; after a shutdown a receive and a send
+ * end at once, and a read does so by itself. */
 static void close_client(struct client *client)
 {
 	if (!client->leaving) {
 		client->leaving = true;
 		deadline_clear(&deadlines, &client->deadline);
-		if (is_in_flight(client, RECEIVE))
-			cancel(client, RECEIVE);
-		if (is_in_flight(client, SEND))
-			cancel(client, SEND); /* a read ends by itself */
+		if (client->in_flight)
+			shutdown(client->fd, SHUT_RDWR);
 	}
 	if (client->in_flight)
 		return;
