@@ -36,11 +36,15 @@ def requests(record: dict) -> int | None:
 
 
 def server_cpu_ns(record: dict) -> float | None:
-    """The server's process clocks over the window, read by the load generator; None if one is missing."""
+    """The server's process clocks over the window, read by the load generator; None if one is missing.
+
+    Processes that it forked for its clients are in it (records made before these were counted have none).
+    """
     pids = dig(record, "server", "pids") or []
-    clocks = {watched.get("pid"): watched.get("cpu_ns") for watched in dig(record, "load", "watch") or []}
-    used = [clocks.get(pid) for pid in pids]
-    return None if not used or None in used else sum(used)
+    clocks = {watched.get("pid"): watched for watched in dig(record, "load", "watch") or []}
+    used = [(clocks.get(pid) or {}).get("cpu_ns") for pid in pids]
+    forked = sum(watched.get("children_cpu_ns") or 0 for watched in clocks.values())
+    return None if not used or None in used else sum(used) + forked
 
 
 def busy_ns(record: dict, side: str) -> float | None:

@@ -87,7 +87,7 @@ def document(told, name):
             **{"cpu_ns": int(ok * 2000), "window_ns": window_ns, "cpu_ns_per_req": 2000.0, "busy": 0.1, "threads": []},
             **{"waits": ok, "events": ok, "receives": ok, "sends": ok, "send_blocked": 0, "clock_ns": 20.0},
         },
-        "watch": [{"pid": pid, "cpu_ns": int(ok * cost * 1000), **switches} for pid in told["watch"]],
+        "watch": [{"pid": pid, "cpu_ns": int(ok * cost * 1000), "children_cpu_ns": 0, **switches} for pid in told["watch"]],
         "host": {"window_ns": window_ns, "cpus": [{"cpu": cpu, "idle_ns": window_ns // 2, "steal_ns": 0} for cpu in range(os.cpu_count())]},
         "phase_ns": {"connect": 0, "warmup": 0, "measure": window_ns, "drain": 0},
         "events": [],
