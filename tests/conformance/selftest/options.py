@@ -90,7 +90,8 @@ def describe() -> str:
     return json.dumps(dict(name=NAME, thesis="a reference for the suite", protocols=list(PROTOCOLS), needs=[],
                            options=["port", "protocol", "delay", "delay-blocks", "backlog", "bind", "listen",
                                     "loops-per-us", "file"],
-                           clients_at_once=1 if ALONE else None))
+                           clients_at_once=1 if ALONE else None,
+                           exceptions=os.environ.get("EXCEPTIONS", "").split()))
 
 
 def listen(options: argparse.Namespace) -> tuple[socket.socket, str]:

@@ -110,7 +110,8 @@ class Loop:
 
     def receive(self, client: Client) -> None:
         session = client.session
-        if session.eof or not (client.interest & select.EPOLLIN):
+        full = LIE == "spins-on-a-stuck-client" and session.buffered() >= ROOM  # and is told of more again and again
+        if session.eof or full or not (client.interest & select.EPOLLIN):
             # A peer that has gone is noticed even while nothing is read from it.
             if client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                 raise OSError(errno.ECONNRESET, "reset")

@@ -67,6 +67,9 @@ PARTS = 4  # of the list, each a test of its own
 # Lies told by a server that says it serves one client at a time.
 ALONE_LIARS = {"not-alone": "side_by_side and greet or slow_reader and echo or a_short_request"}
 
+# What a server may say that it does by what it is, and the lie that makes it true of the reference.
+EXCEPTIONS = {"spins": "spins-on-a-stuck-client", "unbounded": "unbounded-buffer"}
+
 
 def make_server(directory: Path, name: str, **env: str) -> None:
     words = " ".join(f"{key}={value}" for key, value in env.items())
@@ -102,6 +105,17 @@ def test_the_liar_is_caught(tmp_path: Path, lie: str) -> None:
     assert results, f"no scenario is called {scenarios!r}"
     blind = sorted(name for name, passed in results.items() if passed)
     assert not blind, f"a server that {lie} passes {blind}"
+
+
+@pytest.mark.parametrize("true", [True, False])
+@pytest.mark.parametrize("exception", EXCEPTIONS)
+def test_an_exception_is_held_against_the_server(tmp_path: Path, exception: str, true: bool) -> None:
+    """One that spins, or has no bound, passes if it said so; one that only says so does not."""
+    servers = tmp_path / "servers"
+    servers.mkdir()
+    make_server(servers, "odd", EXCEPTIONS=exception, LIE=EXCEPTIONS[exception] if true else "none")
+    results = run_suite(servers, "-k", "a_client_that_never_reads and echo and not leaves")
+    assert list(results.values()) == [true], results
 
 
 @pytest.mark.parametrize("part", range(PARTS))
