@@ -37,6 +37,12 @@ def test_a_library_that_is_not_here_is_named(tmp_path: Path) -> None:
     assert pages.missing_libraries(found) == ["libone", "libtwo", "-lnosuch"]
 
 
+def test_a_page_with_a_half_in_the_kernel_needs_clang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLANG", "no-such-clang")
+    lacking = {name: "no-such-clang" in pages.missing_libraries(pages.read(name)) for name in pages.names()}
+    assert {name for name, lacks in lacking.items() if lacks} == {path.stem for path in pages.PAGES.glob("bpf/*.c")} != set()
+
+
 @pytest.mark.parametrize(
     "line, exact, open_ended",
     [
