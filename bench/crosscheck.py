@@ -131,6 +131,8 @@ def from_options(console: Console, options: argparse.Namespace) -> int:
         return 0
     if options.run:
         folder = found(paths.results_dir(options.results), options.run)
+        if pending(folder):
+            same_host(folder)
     else:
         played, left_out = able(wanted(options))
         for line in left_out:
@@ -154,6 +156,14 @@ def from_options(console: Console, options: argparse.Namespace) -> int:
         console.print(f"figure: {paths.shown(crosscheck_text.draw(folder, folder / 'figures'))}")
     console.print(f"records: {paths.shown(folder)}")
     return 1 if summary["failed"] else 0
+
+
+def same_host(folder: Path) -> None:
+    """Refuses to go on with a run that was begun elsewhere."""
+    then, now = records.read_json(folder / "env.json")["fingerprint"], env.collect()["fingerprint"]
+    if then != now:
+        begun = f"{folder.name} was begun on another host or setting (fingerprint {then}, here {now})"
+        raise BenchError(f"{begun}; start a new run")
 
 
 def wanted(options: argparse.Namespace) -> list[Scene]:

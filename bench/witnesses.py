@@ -7,6 +7,7 @@ read by the bench, over the witness's whole life: it has no window of its own to
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,9 @@ def missing(name: str) -> str | None:
 def describe(name: str) -> dict:
     """What a plan keeps of a tool that its figures come from."""
     done = subprocess.run(WITNESSES[name].version, capture_output=True, text=True, timeout=10)
-    return {"path": shutil.which(name), "version": ((done.stdout or done.stderr).strip().splitlines() or [""])[0]}
+    first = ((done.stdout or done.stderr).strip().splitlines() or [""])[0]
+    number = next((word for word in first.split() if re.search(r"\d\.\d", word)), "of unknown version")
+    return {"path": shutil.which(name), "version": f"{name} {number}"}
 
 
 def needed(engines: Iterable[str | None]) -> dict[str, dict]:

@@ -273,7 +273,11 @@ def test_a_run_is_interrupted_finished_and_shown_again(tmp_path: Path) -> None:
     assert begun.returncode == 130 and f"crosscheck --from {paths.shown(run)}" in said
     time.sleep(0.2)
     assert session_members(begun.pid) == []
-    before = (run / "samples.jsonl").read_text()
+    before, host_then = (run / "samples.jsonl").read_text(), (run / "env.json").read_text()
+    (run / "env.json").write_text(host_then.replace('"fingerprint": "', '"fingerprint": "x'))
+    done = subprocess.run(command(tmp_path, "--from", run.name), cwd=ROOT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 1 and "was begun on another host" in done.stderr
+    (run / "env.json").write_text(host_then)
     done = subprocess.run(command(tmp_path, "--from", run.name), cwd=ROOT, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0 or STARVED in done.stdout, done.stdout + done.stderr
     after = records.read_samples(run)

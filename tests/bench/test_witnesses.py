@@ -2,6 +2,7 @@
 and what they cannot do is refused with file and reason."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -191,8 +192,15 @@ def test_an_experiment_with_wrk_for_its_engine_is_measured_with_real_wrk(tmp_pat
     (record,) = records.read_samples(run)
     assert record["status"] == "ok" and record["loadgen"]["argv"][0] == "wrk"
     assert record["server"]["report"]["requests"] >= record["load"]["counts"]["completed"] > 100
-    assert json.loads((run / "plan.json").read_text())["tools"]["wrk"]["version"].startswith("wrk")
+    assert json.loads((run / "plan.json").read_text())["tools"]["wrk"]["version"].startswith("wrk ")
     assert metrics.METRICS["p99_us"].read(record) > 0 and metrics.METRICS["p999_us"].read(record) is None
+
+
+@pytest.mark.parametrize("name", witnesses.WITNESSES)
+def test_its_version_is_kept(name: str) -> None:
+    if why := witnesses.missing(name):
+        pytest.skip(why)
+    assert re.fullmatch(rf"{name} \S*\d\.\d\S*", witnesses.describe(name)["version"])
 
 
 def test_a_mistyped_engine_is_answered_with_what_there_is(house: House) -> None:
