@@ -225,7 +225,7 @@ interop: all  ## curl, nc, wrk, ab and h2load against every server
 CMOCKA    := $(shell pkg-config --exists cmocka && echo yes)
 UNIT       = $(if $(CMOCKA),$(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/test_*.c)))
 UNIT_PARTS = $(patsubst tests/unit/%.c,$(BUILD)/tests/unit.d/%.o,$(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c)))
-UNIT_WRAP  = -Wl,--wrap=block_get,--wrap=block_put,--wrap=malloc,--wrap=realloc
+UNIT_WRAP  = -Wl,--wrap=block_get,--wrap=block_enlarge,--wrap=block_put,--wrap=malloc,--wrap=realloc
 FUZZERS    = $(if $(shell command -v $(CLANG)),$(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c)))
 FUZZ_FLAGS = -std=c11 -D_GNU_SOURCE $(WARN) -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer,address,undefined \
 	-fno-sanitize-recover=all -Iservers/core -Itests/unit

@@ -5,6 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* New memory if `old` is NULL. */
+static struct block *allocate(struct block *old, size_t bytes)
+{
+	assert(bytes <= UINT32_MAX);
+	struct block *block = realloc(old, sizeof *block + bytes);
+	if (!block) {
+		fprintf(stderr, "out of memory: no %zu bytes for a connection; serve fewer at once\n", bytes);
+		abort();
+	}
+	block->size = (uint32_t)bytes;
+	return block;
+}
+
 struct block *block_get(struct blocks *blocks, size_t size)
 {
 	struct block **list = size <= BLOCK_SMALL ? &blocks->small : &blocks->large;
@@ -12,18 +25,18 @@ struct block *block_get(struct blocks *blocks, size_t size)
 	if (block) {
 		*list = block->next;
 	} else {
-		size_t bytes = size <= BLOCK_SMALL ? BLOCK_SMALL : size <= BLOCK_LARGE ? BLOCK_LARGE : size;
-		assert(bytes <= UINT32_MAX);
-		block = malloc(sizeof *block + bytes);
-		if (!block) {
-			fprintf(stderr, "out of memory: no %zu bytes for a connection; serve fewer at once\n",
-				bytes);
-			abort();
-		}
-		block->size = (uint32_t)bytes;
+		block = allocate(NULL, size <= BLOCK_SMALL   ? BLOCK_SMALL
+				       : size <= BLOCK_LARGE ? BLOCK_LARGE
+							     : size);
 	}
 	block->begin = block->end = 0;
 	return block;
+}
+
+struct block *block_enlarge(struct block *block, size_t size)
+{
+	assert(block->size > BLOCK_LARGE && size >= block->size);
+	return allocate(block, size);
 }
 
 void block_put(struct blocks *blocks, struct block *block)

@@ -31,6 +31,10 @@ struct blocks {
  * so. */
 struct block *block_get(struct blocks *, size_t size);
 
+/* Makes a block of more than BLOCK_LARGE larger, with room for at least `size` bytes, and returns it. Such
+ * memory is moved page by page and not copied: it is never there twice. */
+struct block *block_enlarge(struct block *, size_t size);
+
 /* Gives a block back; NULL is allowed. */
 void block_put(struct blocks *, struct block *);
 

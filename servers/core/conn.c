@@ -46,25 +46,31 @@ static size_t take(struct conn *conn, const uint8_t *data, size_t n)
 	return protocols[conn->core->protocol].take(conn, data, n);
 }
 
-/* Keeps input for later. Without room at the tail it moves down, or into a larger block: input is never lent.
- */
-static void hold(struct conn *conn, const uint8_t *data, size_t n)
+/* Room for n bytes more behind the input that is held: it moves down, or into a larger block, which it may, as
+ * it is never lent. Beyond BLOCK_LARGE only where the kernel chose the amount. */
+static void make_room(struct conn *conn, size_t n)
 {
 	struct block *in = conn->in;
-	size_t used = block_used(in);
-	if (!in || block_tail(in) < n) {
-		if (in && in->size >= used + n) {
-			memmove(in->data, in->data + in->begin, used);
-			in->begin = 0;
-			in->end = (uint32_t)used;
-		} else {
-			size_t twice = used + n > BLOCK_LARGE ? 2 * (used + n) : used + n;
-			conn->in = block_get(&conn->core->blocks, twice);
-			if (in)
-				block_append(conn->in, in->data + in->begin, used);
-			block_put(&conn->core->blocks, in);
-		}
+	size_t used = block_used(in), size = used + n > BLOCK_LARGE ? 2 * (used + n) : used + n;
+	if (in && in->size > BLOCK_LARGE && in->size < used + n)
+		in = conn->in = block_enlarge(in, size);
+	if (in && in->size >= used + n) {
+		memmove(in->data, in->data + in->begin, used);
+		in->begin = 0;
+		in->end = (uint32_t)used;
+		return;
 	}
+	conn->in = block_get(&conn->core->blocks, size);
+	if (in)
+		block_append(conn->in, in->data + in->begin, used);
+	block_put(&conn->core->blocks, in);
+}
+
+/* Keeps input for later. */
+static void hold(struct conn *conn, const uint8_t *data, size_t n)
+{
+	if (!conn->in || block_tail(conn->in) < n)
+		make_room(conn, n);
 	block_append(conn->in, data, n);
 }
 

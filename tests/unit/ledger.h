@@ -1,6 +1,6 @@
-/* What the core allocates and lends out: the linker's --wrap sends its calls of block_get, block_put, malloc
- * and realloc here first. A block that is put back is freed at once when ledger.eager_free is set, so that
- * AddressSanitizer sees any later use of it. */
+/* What the core allocates and lends out: the linker's --wrap sends its calls of block_get, block_enlarge,
+ * block_put, malloc and realloc here first. A block that is put back is freed at once when ledger.eager_free is
+ * set, so that AddressSanitizer sees any later use of it. */
 #ifndef LEDGER_H
 #define LEDGER_H
 

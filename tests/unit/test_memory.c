@@ -354,6 +354,31 @@ static void beyond_the_room_nothing_is_lost(void **state)
 	core_free(&core);
 }
 
+/* What the kernel delivers before it can be stopped is kept: at most twice what came on top of the room, and
+ * that much only until it is sent. */
+static void beyond_the_room_memory_grows_with_what_came(void **state)
+{
+	(void)state;
+	static const size_t pieces[] = {100, 4096, 32768, 65536};
+	static uint8_t bytes[65536];
+	for (size_t i = 0; i < 4; i++) {
+		struct core core = {.protocol = PROTOCOL_ECHO};
+		struct conn conn;
+		conn_open(&conn, &core);
+		ledger.most_held = 0;
+		flood_bytes(&conn, "abc", 3, 4096);
+		for (size_t beyond = pieces[i]; beyond <= 1 << 21; beyond += pieces[i]) {
+			conn_feed(&conn, bytes, pieces[i]);
+			assert_true(ledger.most_held <= 2 * CONNECTION_MAX + 2 * beyond);
+		}
+		assert_true(ledger.held > 1 << 21);
+		take_all(&conn);
+		assert_int_equal(ledger.held, 0);
+		conn_drop(&conn);
+		core_free(&core);
+	}
+}
+
 static void a_drop_at_any_time_gives_everything_back(void **state)
 {
 	(void)state;
@@ -450,6 +475,7 @@ int main(void)
 		TEST(a_file_that_nobody_read_is_a_failure),
 		TEST(no_request_allocates_once_warm),
 		TEST(beyond_the_room_nothing_is_lost),
+		TEST(beyond_the_room_memory_grows_with_what_came),
 		TEST(what_was_held_behind_the_end_is_given_back),
 		TEST(connections_that_wander_leave_no_pile),
 		TEST(a_drop_at_any_time_gives_everything_back),
