@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import env, host, paths, placement, reach_loads, records, runner, stats
+from bench import env, host, paths, placement, reach_loads, reach_models, records, runner, stats
 from bench.errors import UsageError
 from bench.reach_loads import LOADS
 from bench.reach_site import Site
@@ -27,6 +27,7 @@ from bench.units import nearest, number
 BLOCKS = 12
 UNITS = {  # metric: (what it is, its unit)
     "server_cpu_us": ("server CPU per request", "µs"),
+    "host_cpu_us": ("host CPU per request, server side", "µs"),
     "client_cpu_us": ("client CPU per request", "µs"),
     "rps": ("throughput", "requests/s"),
     "send_lag": ("p99.9 of send lag, of what is allowed", ""),
@@ -84,6 +85,10 @@ BARS = (
     Bar("loadgen", "record_cost", 50.0, "recording", "record_open_ns", at_most=1.0),
     Bar("loadgen", "record_cost", 50.0, "recording", "record_closed_ns", at_most=1.0),
 )
+BARS += tuple(
+    Bar("models", arm, reference, load, metric, at_most=at_most) for arm, reference, load, metric, at_most in reach_models.bars()
+)
+LOADS.update(reach_models.LOADS)
 GROUPS = tuple(dict.fromkeys(bar.group for bar in BARS))
 
 
@@ -98,7 +103,8 @@ def chosen(groups: Sequence[str]) -> list[Bar]:
 
 
 def arms_of(bar: Bar) -> list[str]:
-    return [bar.arm, bar.reference] if isinstance(bar.reference, str) else [bar.arm]
+    """The servers or clients that a bar needs; the cheapest is one of those that others need."""
+    return [name for name in (bar.arm, bar.reference) if isinstance(name, str) and name != reach_models.CHEAPEST]
 
 
 def divided(bars: Sequence[Bar]) -> tuple[list[Bar], list[str]]:
@@ -154,7 +160,8 @@ def answer(bar: Bar, low: float, high: float) -> str:
 
 def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
     """The bar with its ratio, interval and answer; None where nothing was measured."""
-    arm = values(samples, bar.load, bar.arm, bar.metric)
+    name = cheapest_of(bar, samples) if bar.arm == reach_models.CHEAPEST else bar.arm
+    arm = values(samples, bar.load, name, bar.metric) if name else {}
     if isinstance(bar.reference, str):
         reference = values(samples, bar.load, bar.reference, bar.metric)
     else:
@@ -166,7 +173,14 @@ def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
     ratio, low, high = stats.t_interval(stats.log_ratios(ours, theirs))
     medians = {"arm_median": stats.median_interval(ours)[0], "reference_median": stats.median_interval(theirs)[0]}
     known = {"ratio": ratio, "low": low, "high": high if math.isfinite(high) else None, "blocks": len(blocks)}
-    return asdict(bar) | known | {"answer": answer(bar, low, high)} | medians
+    return asdict(bar) | {"arm": name} | known | {"answer": answer(bar, low, high)} | medians
+
+
+def cheapest_of(bar: Bar, samples: Sequence[dict]) -> str | None:
+    """The arm of the bar's load with the lowest median."""
+    names = {s["arm"] for s in samples if s["load"] == bar.load}
+    found = {name: list(values(samples, bar.load, name, bar.metric).values()) for name in names}
+    return reach_models.cheapest({name: stats.median_interval(v)[0] for name, v in found.items() if v})
 
 
 def tables(bars: Sequence[Bar], samples: Sequence[dict]) -> list[Table]:
@@ -196,7 +210,8 @@ def table(load: str, bars: Sequence[Bar], samples: Sequence[dict]) -> Table:
             continue
         interval = f"{found['ratio']:.3f} \\[{found['low']:.3f}, {ceiling(found['high'])}]"
         medians = f"{number(found['arm_median'])}, {number(found['reference_median'])} {unit}"
-        shown.add_row(what, bar.ratio_name, bar.asked, interval, found["answer"], medians)
+        ratio_name = bar.ratio_name if found["arm"] == bar.arm else f"{bar.ratio_name} ({found['arm']})"
+        shown.add_row(what, ratio_name, bar.asked, interval, found["answer"], medians)
     return shown
 
 
