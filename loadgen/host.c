@@ -83,63 +83,11 @@ static void sample_threads(struct watched_process *p, pid_t pid)
 		sample_switches(p, task_folder);
 }
 
-static uint64_t process_cpu_ns(pid_t pid)
+static void sample_clock(struct watched_process *p, pid_t pid)
 {
 	clockid_t clock;
 
-	return clock_getcpuclockid(pid, &clock) == 0 ? clock_cpu(clock) : 0;
-}
-
-static bool is_watched(const struct options *o, uint64_t pid)
-{
-	for (uint32_t i = 0; i < o->watch_count; i++)
-		if (o->watch[i] == pid)
-			return true;
-	return false;
-}
-
-/* A server that forks for each connection does its work in processes that were not there when it was named. */
-static uint64_t living_children_cpu_ns(const struct options *o, pid_t parent)
-{
-	char path[64];
-	int child;
-	uint64_t sum_ns = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)parent, (int)parent);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return 0;
-	while (fscanf(file, "%d", &child) == 1)
-		if (!is_watched(o, (uint64_t)child))
-			sum_ns += process_cpu_ns(child);
-	fclose(file);
-	return sum_ns;
-}
-
-/* cutime and cstime of /proc/PID/stat: the fields 16 and 17, or 14 and 15 behind the name, which may hold
- * anything. */
-static uint64_t reaped_children_cpu_ns(pid_t parent)
-{
-	char path[32], text[1024];
-	unsigned long user = 0, system = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)parent);
-	FILE *file = fopen(path, "re");
-	if (!file)
-		return 0;
-	text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
-	fclose(file);
-	const char *behind = strrchr(text, ')');
-	if (!behind || sscanf(behind + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %lu %lu", &user,
-			       &system) != 2)
-		return 0;
-	return (user + system) * (NS_PER_S / (uint64_t)sysconf(_SC_CLK_TCK));
-}
-
-static void sample_clock(struct watched_process *p, const struct options *o, pid_t pid)
-{
-	p->cpu_ns = process_cpu_ns(pid);
-	p->children_cpu_ns = living_children_cpu_ns(o, pid) + reaped_children_cpu_ns(pid);
+	p->cpu_ns = clock_getcpuclockid(pid, &clock) == 0 ? clock_cpu(clock) : 0;
 	p->found = p->cpu_ns > 0;
 }
 
@@ -173,7 +121,7 @@ void host_sample_clocks(struct host_sample *s, const struct options *o)
 {
 	s->at_ns = clock_now();
 	for (uint32_t i = 0; i < o->watch_count; i++)
-		sample_clock(&s->watched[i], o, (pid_t)o->watch[i]);
+		sample_clock(&s->watched[i], (pid_t)o->watch[i]);
 	sample_cpus(s);
 }
 
@@ -189,13 +137,10 @@ json_t *host_watch_json(const struct options *o, const struct host_sample *a, co
 	for (uint32_t i = 0; i < o->watch_count; i++) {
 		const struct watched_process *p = &a->watched[i], *q = &b->watched[i];
 		bool found = p->found && q->found, switches = found && p->switches_known && q->switches_known;
-		json_t *process = json_pack("{sI sn sn sn sn}", "pid", (json_int_t)o->watch[i], "cpu_ns",
-			"children_cpu_ns", "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches");
-		if (found) {
+		json_t *process = json_pack("{sI sn sn sn}", "pid", (json_int_t)o->watch[i], "cpu_ns",
+			"voluntary_ctxt_switches", "nonvoluntary_ctxt_switches");
+		if (found)
 			json_object_set_new(process, "cpu_ns", json_integer(grown(p->cpu_ns, q->cpu_ns)));
-			json_object_set_new(process, "children_cpu_ns",
-				json_integer(grown(p->children_cpu_ns, q->children_cpu_ns)));
-		}
 		if (switches) {
 			json_object_set_new(process, "voluntary_ctxt_switches",
 				json_integer(grown(p->voluntary_switches, q->voluntary_switches)));

@@ -93,6 +93,7 @@ def test_abuse(seed):
         finally:
             load.kill()
             load.wait()
-    taken_away = load.returncode == 2 and b"file descriptors" in err  # before it had looked how many it has
-    assert load.returncode in (0, 1, 3) or taken_away, (words, err.decode())
+    # Descriptors may be taken away before it has looked how many it has; and not all that is drawn here is possible.
+    refused = load.returncode == 2 and (b"file descriptors" in err or b"--rate: " in err)
+    assert load.returncode in (0, 1, 3) or refused, (words, err.decode())
     finished(out, err, load.returncode)
