@@ -7,7 +7,7 @@ returns a failed record with their last words, and the run goes on.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from subprocess import SubprocessError
@@ -32,6 +32,7 @@ class Bed:
     stop: host.Stop | None = None
     loops_per_us: int | None = None
     seed: int = 1
+    files: dict[int, str] = field(default_factory=dict)  # blocks -> path of a file for /file/N
     apart: netns.Topology | None = None  # for the samples whose topology is netns
 
     def entering(self, sample: Sample, side: str) -> Callable[[], None] | None:
@@ -101,8 +102,10 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
     network = Path(f"/proc/{server.pid}")  # its namespace's counters
     before = telemetry.snapshot(network=network)
     if witnesses.is_one(sample.options):
-        cpus = bed.placement.client
-        scene = witnesses.Scene(server, pids, target, cpus, (*bed.placement.server, *cpus), bed.undertaker, bed.stop)
+        cpus, enter = bed.placement.client, bed.entering(sample, "client")
+        where = target.replace("127.0.0.1", netns.SERVER) if enter else target
+        both = (*bed.placement.server, *cpus)
+        scene = witnesses.Scene(server, pids, where, cpus, both, bed.undertaker, bed.stop, enter)
         record["load"] = witnesses.drive(sample.options, scene)
         record["loadgen"] = {"argv": record["load"].pop("argv")}
         record["server"] |= memory_of(server)

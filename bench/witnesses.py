@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from bench.units import format_seconds, parse_time_ns
 from bench.witness_tools import PERCENTILES, WITNESSES, Told, Witness
 
 SLACK_S = 20.0
-# Load options that mean the same to a witness as to build/loadgen.  `wait = "block"` is what all of them do.
-COMMON = {"protocol", "mode", "engine", "connections", "path", "reply", "delay", "work", "warmup", "duration", "wait"}
+# Load options that mean the same to a witness as to build/loadgen.  `wait = "block"` is what all of them do; `pause` is
+# done by the bench.
+COMMON = {"protocol", "mode", "engine", "connections", "path", "reply", "delay", "work", "wait", "pause"}
+COMMON |= {"warmup", "duration"}
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -119,6 +121,7 @@ class Scene:
     watched_cpus: Sequence[int]
     undertaker: host.Undertaker | None = None
     stop: host.Stop | None = None
+    enter: Callable[[], None] | None = None  # how the witness gets into its network namespace
 
 
 def drive(options: dict, scene: Scene) -> dict:
@@ -150,7 +153,7 @@ def run(
 ) -> tuple[str, float, list[dict]]:
     """One process of a witness: its stdout, the CPU time of its life in ns, and the stalls that were made meanwhile."""
     try:
-        child = host.Child(argv, scene.cpus, scene.undertaker)
+        child = host.Child(argv, scene.cpus, scene.undertaker, scene.enter)
     except (OSError, subprocess.SubprocessError) as error:
         raise serve.Failed(f"{one.name} could not be started: {error}") from None
     try:

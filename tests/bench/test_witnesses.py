@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, House
 
-from bench import experiment, host, metrics, paths, records, serve, witness_tools, witnesses
+from bench import experiment, host, metrics, netns, paths, records, serve, witness_tools, witnesses
 from bench.errors import BenchError, UsageError
 
 SERVER = paths.build_dir() / "servers" / "epoll_lt"
@@ -194,6 +194,22 @@ def test_an_experiment_with_wrk_for_its_engine_is_measured_with_real_wrk(tmp_pat
     assert record["server"]["report"]["requests"] >= record["load"]["counts"]["completed"] > 100
     assert json.loads((run / "plan.json").read_text())["tools"]["wrk"]["version"].startswith("wrk ")
     assert metrics.METRICS["p99_us"].read(record) > 0 and metrics.METRICS["p999_us"].read(record) is None
+
+
+@built
+@pytest.mark.skipif(netns.why_not() is not None, reason=f"topology netns {netns.why_not()}")
+def test_wrk_drives_a_server_in_another_namespace(tmp_path: Path) -> None:
+    if why := witnesses.missing("wrk"):
+        pytest.skip(why)
+    (tmp_path / "blog.toml").write_text(EXPERIMENT.replace("load =", 'topology = "netns"\nload ='))
+    words = ["run", str(tmp_path / "blog.toml"), "--together", "--no-figures", "--results", str(tmp_path / "results")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (record,) = records.read_samples(next((tmp_path / "results").iterdir()))
+    assert record["status"] == "ok" and netns.SERVER in record["loadgen"]["argv"][-1]
+    assert record["load"]["counts"]["completed"] > 100
 
 
 @pytest.mark.parametrize("name", witnesses.WITNESSES)
