@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import replace
 from pathlib import Path
 
-from bench import host, netns, paths, relative
+from bench import blocks, host, netns, paths, relative
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.measure import Bed, measure
@@ -34,6 +34,8 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
         resume = f"go on with: python3 -m bench resume {paths.shown(folder)}"
         with out_of_the_way(bed.placement.bench), host.Stop(resume) as stop, buried() as undertaker, ExitStack() as joined:
             bed = replace(bed, undertaker=undertaker, stop=stop, apart=joined.enter_context(apart(due, bed.placement)))
+            files = joined.enter_context(blocks.made(due, folder, bed.loadgen, undertaker, stop))
+            bed = replace(bed, files=files)
             progress.start(plan, len(plan.samples) - len(due))
             capacity = [record for record in read_samples(folder) if record["role"] == "capacity"]
             for sample in due:
@@ -55,6 +57,7 @@ def measure_well(sample: Sample, arm: Arm, bed: Bed, experiment: dict, capacity:
     """
     discarded: list[str] = []
     sample, told = relative.resolve(sample, experiment, capacity)
+    sample = blocks.resolved(sample, bed.files)
     while True:
         record = measure(sample, arm, bed) | {"relative_rate": told}
         if record["status"] != "invalid" or len(discarded) == CHANCES - 1:
