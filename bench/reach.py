@@ -33,6 +33,7 @@ UNITS = {  # metric: (what it is, its unit)
     "send_lag": ("p99.9 of send lag, of what is allowed", ""),
     "punctual_share": ("sends within 100 µs of schedule", ""),
     "lag_p999_us": ("p99.9 of send lag", "µs"),
+    "record_full_ns": ("recording a request, open loop, classes, timeline", "ns"),
     "record_open_ns": ("recording a request, open loop", "ns"),
     "record_closed_ns": ("recording a request, closed loop", "ns"),
 }
@@ -82,6 +83,7 @@ BARS = (
     Bar("loadgen", "loadgen io_uring", 1.0, "open-half", "send_lag", at_most=1.0),
     Bar("loadgen", "loadgen epoll", 1.0, "open-half", "punctual_share"),
     Bar("loadgen", "loadgen io_uring", 1.0, "open-half", "punctual_share"),
+    Bar("loadgen", "record_cost", 50.0, "recording", "record_full_ns", at_most=1.0),
     Bar("loadgen", "record_cost", 50.0, "recording", "record_open_ns", at_most=1.0),
     Bar("loadgen", "record_cost", 50.0, "recording", "record_closed_ns", at_most=1.0),
 )

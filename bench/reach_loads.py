@@ -115,7 +115,7 @@ def open_at_half(name: str, site: Site) -> dict:
 def recording(name: str, site: Site) -> dict:
     """What the load generator's way of writing down a request costs by itself (tests/arms/record_cost.c)."""
     told = json.loads(finish((str(program(name)),), site, name)[0])
-    return {"values": {"record_open_ns": told["open_ns"], "record_closed_ns": told["closed_ns"]}, "raw": told}
+    return {"values": {f"record_{name}": cost for name, cost in told.items()}, "raw": told}
 
 
 LOADS = {
