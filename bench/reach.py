@@ -88,7 +88,8 @@ BARS = (
     Bar("loadgen", "record_cost", 50.0, "recording", "record_closed_ns", at_most=1.0),
 )
 BARS += tuple(
-    Bar("models", arm, reference, load, metric, at_most=at_most) for arm, reference, load, metric, at_most in reach_models.bars()
+    Bar("models", arm, reference, load, metric, at_most=at_most)
+    for arm, reference, load, metric, at_most in reach_models.bars()
 )
 LOADS.update(reach_models.LOADS)
 GROUPS = tuple(dict.fromkeys(bar.group for bar in BARS))
