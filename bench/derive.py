@@ -11,7 +11,9 @@ from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import env, metrics, scaling, stats
+import numpy as np
+
+from bench import crossing, env, metrics, scaling, stats
 from bench.arms import sort_key
 from bench.errors import BenchError
 from bench.experiment import cell_key
@@ -64,7 +66,7 @@ def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
         arms = of_cell(by_cell[key], experiment["metrics"])
         place = {"x": value_of(params[experiment["x"]]), "panel": panel_of(experiment, params)}
         cells.append({"cell": key, "params": params, **place, "arms": arms, "left_out": left_out[key]})
-    add_ratios(cells, by_cell, experiment["metrics"], reference)
+    crossovers = add_ratios(cells, by_cell, experiment["metrics"], reference)
     return {
         "title": experiment["title"],
         "question": experiment["question"],
@@ -77,6 +79,9 @@ def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:
         "blocks": len({r["block"] for r in mine}),
         "arms": sorted({r["arm"] for r in mine if r["role"] == "arm"}, key=sort_key),
         "ceiling": ceiling([r for r in mine if r["role"] == "ceiling" and r["status"] == "ok"], experiment),
+        "crossovers": crossovers,
+        "capacities": capacities(experiment, cells, by_cell),
+        "knees": knees(experiment, cells, by_cell),
         "scaling": growth(experiment, cells, by_cell) if experiment["scaling"] else None,
         "cells": cells,
     }
@@ -172,8 +177,14 @@ def paired(records: list[dict], arm: str, reference: str, metric: str) -> dict[i
     return {b: (found[arm][b], found[reference][b]) for b in sorted(found[arm]) if b in found[reference]}
 
 
-def add_ratios(cells: list[dict], by_cell: dict[str, list[dict]], names: list[str], reference: str | None) -> None:
-    """Each arm over the reference; with blocks enough for verdicts all comparisons of a metric are one family."""
+def add_ratios(
+    cells: list[dict], by_cell: dict[str, list[dict]], names: list[str], reference: str | None
+) -> list[dict]:
+    """Each arm over the reference; with blocks enough for verdicts all comparisons of a metric are one family.
+
+    Returns the crossovers: where on the axis an arm passes the reference.
+    """
+    crossovers: list[dict] = []
     for metric in names if reference else []:
         family: list[tuple[dict, str, list[float], list[float]]] = []
         for cell in cells:
@@ -188,6 +199,64 @@ def add_ratios(cells: list[dict], by_cell: dict[str, list[dict]], names: list[st
             ratio = stats.compare(ours, theirs, metrics.METRICS[metric].better, quantile)
             shown = {k: finite(v) if isinstance(v, float) else v for k, v in asdict(ratio).items()}
             cell["arms"][arm].setdefault("ratios", {})[metric] = shown
+        crossovers += crossovers_of(family, metric, quantiles)
+    return crossovers
+
+
+def crossovers_of(family: list[tuple[dict, str, list[float], list[float]]], metric: str, quantiles: dict) -> list[dict]:
+    """Where each arm passes the reference in one metric, panel by panel, from blocks enough for verdicts on."""
+    along: dict[tuple[str | None, str], list[tuple[float, np.ndarray]]] = defaultdict(list)
+    for cell, arm, ours, theirs in family:
+        along[cell["panel"], arm].append((cell["x"], stats.log_ratios(ours, theirs)))
+    found = []
+    for (panel, arm), curve in along.items():
+        curve.sort(key=lambda place: place[0])
+        blocks = min(len(logs) for _, logs in curve)
+        if blocks >= stats.VERDICT_BLOCKS:
+            values = [logs[:blocks] for _, logs in curve]
+            joint = max(q for q in quantiles.values() if q is not None)
+            for one in crossing.crossings([x for x, _ in curve], values, quantile=joint):
+                found.append({"metric": metric, "panel": panel, "arm": arm, **tidy(asdict(one))})
+    return found
+
+
+def capacities(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) -> dict[str, dict]:
+    """Arm -> what it carried at most in the cells in which it was the limit itself; closed loops only."""
+    if experiment["load"].get("mode") == "open" or "throughput_rps" not in experiment["metrics"]:
+        return {}
+    found: dict[str, dict[float, list[float]]] = defaultdict(dict)
+    for cell in cells:
+        for arm, there in cell["arms"].items():
+            if there["limit"] == "server":
+                good = [r for r in by_cell[cell["cell"]] if r["arm"] == arm and r["status"] == "ok"]
+                found[arm][cell["x"]] = [v for v in map(metrics.throughput, good) if v]
+    told = {arm: crossing.capacity(found[arm]) for arm in sorted(found, key=sort_key)}
+    return {arm: tidy(asdict(capacity)) for arm, capacity in told.items() if capacity}
+
+
+def knees(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) -> dict[str, dict | None]:
+    """Arm -> the rate at which its tail latency has grown to crossing.KNEE times that of the lowest rate."""
+    if experiment["x"] != "rate" or experiment["load"].get("mode") != "open" or "p99_us" not in experiment["metrics"]:
+        return {}
+    curves: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    for cell in cells:
+        for record in by_cell[cell["cell"]]:
+            value = metrics.METRICS["p99_us"].read(record) if record["status"] == "ok" else None
+            if value == math.inf:  # beyond all that was measured: at least that long
+                value = metrics.latency_known_us(record)
+            if value:
+                curves[record["arm"]][cell["x"]][record["block"]] = value
+    told: dict[str, dict | None] = {}
+    for arm in sorted(curves, key=sort_key):
+        rates = sorted(curves[arm])
+        blocks = sorted(set.intersection(*(set(curves[arm][rate]) for rate in rates)))
+        one = crossing.knee(rates, [[curves[arm][rate][b] for b in blocks] for rate in rates]) if len(blocks) > 1 else None
+        told[arm] = one and tidy(asdict(one))
+    return told
+
+
+def tidy(found: dict) -> dict:
+    return {key: clean(value) if isinstance(value, float) else value for key, value in found.items()}
 
 
 def family_quantile(family: list[tuple[dict, str, list[float], list[float]]], blocks: int) -> float | None:

@@ -26,10 +26,32 @@ def of(experiment: dict, metrics: list[str]) -> list[str]:
         if experiment["ceiling"]:
             ceiling = experiment["ceiling"]
             lines.append(f"the client's ceiling here is {number(ceiling['median'])} requests/s (against {ceiling['arm']})")
+    lines += [line for metric in metrics for line in findings(experiment, metric)]
     lines += left_out(experiment)
     if any(value and value["median"] is None for a in found for m, value in a["values"].items() if m in metrics):
         lines.append("> too many requests were not answered in time: this percentile lies beyond all that was measured")
     return lines
+
+
+def between(found: dict, at: str) -> str:
+    return f"{number(found[at])} ({number(found['low'])} to {number(found['high'])})"
+
+
+def findings(experiment: dict, metric: str) -> list[str]:
+    """Crossovers, capacities and knees in words, with 95 % intervals; figures say them too."""
+    said = []
+    for found in experiment["crossovers"]:
+        if found["metric"] == metric:
+            where = f" at {found['panel']}" if found["panel"] else ""
+            passes = "above" if found["rises"] else "below"
+            said.append(f"{found['arm']} passes {experiment['reference']}{where} at {experiment['x']} {between(found, 'x')}, and is {passes} it from there on")
+    if metric == "throughput_rps" and experiment["capacities"]:
+        told = [f"{arm} {between(c, 'rps')} at {number(c['at'])}" for arm, c in experiment["capacities"].items()]
+        said.append("capacity, where the server was the limit [requests/s]: " + ", ".join(told))
+    if metric == "p99_us" and experiment["knees"]:
+        told = [f"{arm} {between(k, 'x') if k else 'not shown up to the highest rate'}" for arm, k in experiment["knees"].items()]
+        said.append("knee, where this is three times what it is at the lowest rate: " + ", ".join(told))
+    return said
 
 
 def left_out(experiment: dict) -> list[str]:

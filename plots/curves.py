@@ -106,6 +106,7 @@ def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
         axis.set_yscale("log")
     if metric == "throughput_rps" and experiment["ceiling"]:
         ceiling_line(axis, experiment)
+    marks(axis, experiment, metric)
     if about["scale"] == "log":
         log_axis(axis.yaxis)
 
@@ -152,6 +153,19 @@ def x_axis(axis: Axes, experiment: dict) -> None:
     axis.set_xticks([], minor=True)
     axis.set_xlim(min(place.values()) / 1.25, max(place.values()) * 1.25)
     axis.set_xlabel(axis_name(experiment))
+
+
+def marks(axis: Axes, experiment: dict, metric: str) -> None:
+    """Below the curves, with their intervals: where an arm passes the reference, or its tail latency leaves the floor."""
+    panel = experiment["cells"][0]["panel"]
+    found = [(c["arm"], c) for c in experiment["crossovers"] if c["metric"] == metric and c["panel"] == panel]
+    found += [(arm, knee) for arm, knee in experiment["knees"].items() if knee and metric == "p99_us"]
+    for row, (arm, one) in enumerate(found):
+        how, height = look(arm, experiment["arms"]), 0.02 + 0.025 * row
+        place = axis.get_xaxis_transform()
+        ends = [max(one["low"], 1e-9), one["high"]]
+        axis.plot(ends, [height, height], color=how.colour, linewidth=2.2, solid_capstyle="butt", transform=place)
+        axis.plot(one["x"], height, how.marker, color=how.colour, markersize=4, transform=place)
 
 
 def ceiling_line(axis: Axes, experiment: dict) -> None:
@@ -222,6 +236,13 @@ def notes(summary: dict, experiment: dict) -> list[str]:
     said.append(f"Points are medians over {experiment['blocks']} blocks, a fresh server process in each; bands {band}.")
     if "throughput_rps" in experiment["metrics"]:
         said.append("Hollow: the server's CPU was not the limit, so no capacity is claimed.")
+    if experiment["crossovers"]:
+        said.append(f"Bars at the foot: where a model passes {experiment['reference']}, with the 95 % interval (all comparisons together).")
+    if any(experiment["knees"].values()):
+        said.append("Bars at the foot: where the 99th percentile is three times what it is at the lowest rate, with its 95 % interval.")
+    if experiment["capacities"]:
+        told = [f"{arm} {number(c['rps'])} ({number(c['low'])} to {number(c['high'])})" for arm, c in experiment["capacities"].items()]
+        said.append(f"Capacity, where the server was the limit [requests/s], with 95 % intervals: {', '.join(told)}.")
     if any(
         v and v["median"] is None for c in experiment["cells"] for a in c["arms"].values() for v in a["values"].values()
     ):

@@ -49,6 +49,9 @@ def summary(arms: list[str], xs: list[int], metrics: list[str], failed: bool = F
         "reference": arms[0],
         "ceiling": {"median": 9e6, "low": 8e6, "high": 1e7, "arm": "epoll_lt"},
         "load": {"protocol": "echo", "mode": "closed", "wait": "block"},
+        "crossovers": [],
+        "capacities": {},
+        "knees": {},
         "cells": cells,
     }
     return {"metrics": about, "experiments": {"e": experiment}, "environment": "a host", "run": "a run"}
