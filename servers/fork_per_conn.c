@@ -18,6 +18,7 @@
  *
  * Per request, one connection at a time: recv, send. What a connection costs besides are, in the parent, ppoll,
  * accept4, clone, close and wait4; in the child prctl, sigaction, sigprocmask, close and exit_group.
+ * Per idle connection: a process.
  * A return from ppoll or recv counts as a wake-up that brings one event.
  * Needs Linux, for the signal that ends a child whose parent has died (PR_SET_PDEATHSIG).
  * Try: build/servers/fork_per_conn --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 twice

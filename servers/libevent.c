@@ -8,11 +8,12 @@
  * the loop reads the clock around each wait.
  *
  * The precise timer is asked for: the default is a clock of the kernel's tick, which stands still for
- * milliseconds and would let delays end early. It brings waits of nanoseconds, too, by a timerfd: two system
- * calls for each wait that has an end. libevent's time stands still while callbacks run, and is brought up to
+ * milliseconds and would let delays end early. It brings waits of nanoseconds, too, by a timerfd that is set
+ * before each wait. libevent's time stands still while callbacks run, and is brought up to
  * date before a delay.
  *
- * Per request, one connection at a time: epoll_wait, recv, send.
+ * Per request, one connection at a time: epoll_wait, timerfd_settime (before each wait, also for one without an
+ * end), recv, send.
  * Needs libevent 2.1. pkg-config: libevent_core
  * Try: build/servers/libevent --protocol http --port 8080, then curl http://127.0.0.1:8080/
  */

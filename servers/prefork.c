@@ -15,8 +15,10 @@
  *
  * While a send waits nothing is read: a client that sends on and never reads stops its own echo, nobody else's.
  *
- * Per request, one connection at a time: recv, send. A return from accept or recv counts as a wake-up that
- * brings one event. Needs Linux, for the signal that ends a worker whose parent has died (PR_SET_PDEATHSIG).
+ * Per request, one connection at a time: recv, send.
+ * Per idle connection: one of the workers.
+ * A return from accept or recv counts as a wake-up that brings one event.
+ * Needs Linux, for the signal that ends a worker whose parent has died (PR_SET_PDEATHSIG).
  * Try: build/servers/prefork --workers 2 --protocol greet --delay 2s --port 8080, then nc 127.0.0.1 8080 thrice
  */
 #include "net.h"
