@@ -14,10 +14,10 @@
  *
  * Per request, one connection at a time: sigtimedwait... (twice, and now and then for a look at all that is in
  * flight; all else is glibc's), pread (fails: a socket has no offset), read, pwrite (fails, too), write,
- * rt_sigqueueinfo twice, getpid twice, getuid twice, futex... (threads wake each other). Per idle connection: a
- * thread of glibc's with its stacks, and a buffer. Needs Linux with glibc; other systems' POSIX AIO may be the
- * kernel's own, or refuse sockets. Try: build/servers/posix_aio --protocol http --port 8080, then curl
- * http://127.0.0.1:8080/
+ * rt_sigqueueinfo twice, getpid twice, getuid twice, futex... (threads wake each other).
+ * Per idle connection: a thread of glibc's with its stacks, and a buffer.
+ * Needs Linux with glibc; other systems' POSIX AIO may be the kernel's own, or refuse sockets.
+ * Try: build/servers/posix_aio --protocol http --port 8080, then curl http://127.0.0.1:8080/
  */
 #include "clock.h"
 #include "net.h"
