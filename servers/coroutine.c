@@ -15,6 +15,7 @@
  * While a send waits nothing is read: a client that sends on and never reads stops its own echo, nobody else's.
  *
  * Per request, one connection at a time: epoll_pwait2, recv, send.
+ * Per idle connection: a stack.
  * Needs Linux 5.11 (epoll_pwait2, for timeouts in nanoseconds).
  * Try: build/servers/coroutine --protocol http --port 8080, then curl http://127.0.0.1:8080/
  */
