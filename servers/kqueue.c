@@ -13,6 +13,7 @@
  * Natively a request is kevent, recv and send.
  * Per request, one connection at a time: epoll_wait, ioctl, recv, send (over libkqueue).
  * Needs a BSD or macOS; on Linux pkg-config: libkqueue
+ * Natively it needs no make: cc -std=c11 -Iservers/core -o kqueue servers/kqueue.c servers/core/[a-z]*.c
  * Try: build/servers/kqueue --protocol http --port 8080, then curl http://127.0.0.1:8080/
  */
 #include "net.h"

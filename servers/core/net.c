@@ -1,5 +1,7 @@
 #include "net.h"
 
+#include "portable.h"
+
 #include <errno.h>
 #include <sys/socket.h>
 

@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include "portable.h"
 #include "work.h"
 
 #include <arpa/inet.h>

@@ -1,6 +1,7 @@
 #include "pause.h"
 
 #include "clock.h"
+#include "portable.h"
 #include "work.h"
 
 #include <errno.h>
@@ -51,7 +52,7 @@ bool pause_on(int fd, struct pause pause)
 	for (uint64_t now = clock_now_ns(); now < until; now = clock_now_ns()) {
 		struct timespec left = clock_timespec(until - now);
 		struct pollfd socket = {.fd = fd};
-		int n = ppoll(&socket, 1, &left, NULL);
+		int n = portable_poll(&socket, &left);
 		if (n == 0)
 			return true;
 		if (n < 0)

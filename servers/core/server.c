@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -127,8 +126,8 @@ static int listen_tcp(const struct options *options, int socket_flags)
 int server_start(const struct options *options, int socket_flags)
 {
 	server_name = options->name;
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no server outlives its bench, not even a stopped one */
-	prctl(PR_SET_TIMERSLACK, 1UL); /* ns; the default lets select, poll and epoll sleep 50 us too long */
+	portable_die_with_parent(); /* no server outlives its bench, not even a stopped one */
+	portable_wake_in_time();    /* the default lets select, poll and epoll sleep 50 us too long */
 	raise_descriptor_limit();
 	set_up_signals();
 	int fd = options->unix_path ? listen_unix(options, socket_flags) : listen_tcp(options, socket_flags);
@@ -210,8 +209,8 @@ int server_report_workers(const struct counters *counters, uint64_t requests, co
 	for (int i = 0; i < SERVER_ERRNOS; i++) {
 		if (counters->errors[i] == 0)
 			continue;
-		const char *name = i ? strerrorname_np(i) : "other";
-		printf("%s\"%s\": %ju", separator, name ? name : "other", (uintmax_t)counters->errors[i]);
+		printf("%s\"%s\": %ju", separator, i ? portable_errno_name(i) : "other",
+			(uintmax_t)counters->errors[i]);
 		separator = ", ";
 	}
 	printf("}, \"peak_connections\": %ju", (uintmax_t)counters->peak);

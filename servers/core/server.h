@@ -4,6 +4,7 @@
 #define SERVER_H
 
 #include "options.h"
+#include "portable.h"
 
 #include <signal.h>
 
