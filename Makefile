@@ -25,7 +25,7 @@ has_libs    = $(if $(call lacks,$(1)),,$(1))
 
 SERVER_PAGES := $(foreach page,$(wildcard servers/*.c),$(call has_libs,$(page)))
 LAB_PAGES := $(foreach page,$(wildcard servers/lab/*.c),$(call has_libs,$(page)))
-SERVERS  := $(SERVER_PAGES:servers/%.c=$(BUILD)/servers/%) $(LAB_PAGES:servers/lab/%.c=$(BUILD)/lab/%)
+PROGRAMS := $(SERVER_PAGES:servers/%.c=$(BUILD)/servers/%) $(LAB_PAGES:servers/lab/%.c=$(BUILD)/lab/%)
 LEFT_OUT := $(filter-out $(SERVER_PAGES) $(LAB_PAGES),$(wildcard servers/*.c servers/lab/*.c))
 CORE     := $(patsubst servers/core/%.c,$(BUILD)/core/%.o,$(wildcard servers/core/*.c))
 LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c))
@@ -34,7 +34,7 @@ LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c
 .PHONY: all help
 .DELETE_ON_ERROR:
 
-all: $(SERVERS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro  ## build every server, the load generator and the small tools
+all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro  ## build every server, the load generator and the small tools
 	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) ($(call lacks,$(page)))";)
 
 help:  ## list every target with one line
