@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     measuring(run)
+    choosing_topology(run)
     tried = command("try", do_try, "measure any arms under any load, without a file: models, contenders, programs")
     tried.add_argument(
         "arms",
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     tried.add_argument("--seed", type=int, metavar="N")
     tried.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     measuring(tried)
+    choosing_topology(tried)
     resume = command("resume", do_resume, "finish an interrupted run, exactly as planned")
     resume.add_argument("run", nargs="?", metavar="RUN", help="default: the newest unfinished one")
     measuring(resume)
@@ -100,9 +102,18 @@ def measuring(command: argparse.ArgumentParser) -> None:
     """Options of the commands that measure."""
     command.add_argument("--server-cpus", metavar="LIST", help="CPUs of the server (default: one of the last core)")
     command.add_argument("--client-cpus", metavar="LIST", help="CPUs of the client (default: one of another core)")
-    command.add_argument("--topology", choices=("loopback", "netns"), help="netns: two network namespaces joined by veth, each side's packets on its own CPUs (default: what the experiment says)")
     command.add_argument("--no-figures", action="store_true", help="leave out the figures")
     command.add_argument("--together", action="store_true", help="run even while another bench runs here")
+
+
+def choosing_topology(command: argparse.ArgumentParser) -> None:
+    """For new plans only: a run that is resumed keeps its own."""
+    command.add_argument(
+        "--topology",
+        choices=("loopback", "netns"),
+        help="netns: two network namespaces joined by veth, each side's packets on its own CPUs "
+        "(default: what the experiment says)",
+    )
 
 
 def do_try(options: argparse.Namespace, console: Console) -> int:

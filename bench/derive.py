@@ -21,6 +21,9 @@ from bench.records import SCHEMA, read_json, read_samples, write_json
 from bench.units import label, value_of
 
 
+STEP_MS = 20.0  # slewing is below 1 ms in a second, and the two clocks are read within a preemption of each other
+
+
 def derive(folder: Path) -> dict:
     """The summary of a run's records."""
     plan, records = read_json(folder / "plan.json"), read_samples(folder)
@@ -38,6 +41,7 @@ def derive(folder: Path) -> dict:
         "measured": len(records),
         "failed": sum(r["status"] == "failed" for r in records),
         "invalid": sum(r["status"] == "invalid" for r in records),
+        "clock_step_ms": clock_step_ms(records),
         "unavailable": sum(r["status"] == "unavailable" for r in records),
         "metrics": {
             m.name: {"label": m.label, "unit": m.unit, "better": m.better, "scale": m.scale}
@@ -45,6 +49,12 @@ def derive(folder: Path) -> dict:
         },
         "experiments": {name: of_experiment(plan, name, records) for name in plan["experiments"]},
     }
+
+
+def clock_step_ms(records: list[dict]) -> float:
+    """The largest step of the wall clock during a sample; 0 for what slewing and reading two clocks amount to."""
+    steps = [abs(r.get("clock_step_ns") or 0) / 1e6 for r in records]
+    return clean(largest) if (largest := max(steps, default=0.0)) >= STEP_MS else 0.0
 
 
 def of_experiment(plan: dict, name: str, records: list[dict]) -> dict:

@@ -45,7 +45,7 @@ class Bed:
 
 def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
     """Runs one sample and returns its record."""
-    begun = time.monotonic_ns()
+    begun, offset = time.monotonic_ns(), wall_offset_ns()
     record = {
         "schema": records.SCHEMA,
         "id": sample.id,
@@ -63,6 +63,7 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
         "topology": bed.apart.as_record() if sample.topology == "netns" else {"kind": "loopback"},
         "server": {},
         "load": None,
+        "clock_step_ns": None,
     }
     if isinstance(sample.options.get("rate"), str):
         return record | {"why": "its rate is a share of a capacity that no good sample showed", "elapsed_ns": 0}
@@ -85,8 +86,14 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
     finally:
         server.close()
     record["server"] |= usage_of(server)
+    record["clock_step_ns"] = wall_offset_ns() - offset
     record["elapsed_ns"] = time.monotonic_ns() - begun
     return record
+
+
+def wall_offset_ns() -> int:
+    """The wall clock over the monotonic one, by which everything is measured: what changes when somebody sets the clock."""
+    return time.time_ns() - time.monotonic_ns()
 
 
 def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sample: Sample, bed: Bed) -> None:

@@ -77,12 +77,16 @@ def troubles(experiment: dict) -> list[str]:
     ]
 
 
-def closing(summary: dict, seconds: float) -> str:
+def closing(summary: dict, seconds: float, session: dict | None = None) -> str:
     """One line on how the run went."""
     words = f"{summary['measured']} of {summary['planned']} samples in {format_seconds(seconds)}"
     for what in ("failed", "invalid", "unavailable"):
         if summary[what]:
             words += f", {summary[what]} {what}"
+    if session:
+        words += f", {session['overhead']:.0%} of the time outside measured windows"
+    if summary["clock_step_ms"]:
+        words += f"; the wall clock was set by {number(summary['clock_step_ms'])} ms meanwhile (no figure comes from it)"
     if summary["invalid"] > summary["measured"] / 20:
         words += "; this host was not idle: python3 -m bench doctor says what disturbs"
     return words

@@ -70,9 +70,9 @@ def check_schema(found: int, path: Path) -> None:
         raise UsageError(f"{paths.shown(path)} was written by a newer muxbench ({newer}); update muxbench")
 
 
-def read_samples(folder: Path) -> list[dict]:
+def read_samples(folder: Path, name: str = "samples.jsonl") -> list[dict]:
     """Every complete record of a run, in the order measured."""
-    path = folder / "samples.jsonl"
+    path = folder / name
     if not path.exists():
         return []
     records = []
@@ -92,8 +92,8 @@ def read_samples(folder: Path) -> list[dict]:
 class Appender:
     """Adds records to samples.jsonl, each durable before add() returns."""
 
-    def __init__(self, folder: Path):
-        self.path = folder / "samples.jsonl"
+    def __init__(self, folder: Path, name: str = "samples.jsonl"):
+        self.path = folder / name
         self.fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self.drop_half_line()
 
@@ -119,6 +119,15 @@ class Appender:
 
     def close(self) -> None:
         os.close(self.fd)
+
+
+def append_line(path: Path, value: dict) -> None:
+    """Adds one line of JSON to a file, on disk when this returns; a line that does not fit is taken back."""
+    appender = Appender(path.parent, path.name)
+    try:
+        appender.add(value)
+    finally:
+        appender.close()
 
 
 def runs(results: Path) -> list[Path]:

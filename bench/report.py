@@ -28,7 +28,8 @@ def run_and_show(ready: Ready, folder: Path, options: argparse.Namespace, consol
     summary = show(folder, console, derive.write(folder))
     if not options.no_figures:
         draw(folder, console)
-    console.print(f"{notes.closing(summary, time.monotonic() - begun)}; records: {paths.shown(folder)}")
+    session = (records.read_samples(folder, "sessions.jsonl") or [None])[-1]
+    console.print(f"{notes.closing(summary, time.monotonic() - begun, session)}; records: {paths.shown(folder)}")
     return exit_code(summary)
 
 

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from bench import blocks, host, netns, paths, relative
@@ -14,7 +16,7 @@ from bench.measure import Bed, measure
 from bench.placement import Placement
 from bench.plan import Plan, Sample
 from bench.progress import Progress
-from bench.records import Appender, read_samples
+from bench.records import SCHEMA, Appender, append_line, read_samples
 
 CHANCES = 2
 
@@ -27,6 +29,7 @@ def pending(plan: Plan, folder: Path) -> list[Sample]:
 
 def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
     """Measures what is pending; raises Interrupted when a signal ends it, BenchError when records cannot be kept."""
+    session = Session()
     arms = {name: Arm(**told) for name, told in plan.arms.items()}
     appender = Appender(folder)  # before all else: a folder that cannot be written fails before the first server
     try:
@@ -43,11 +46,33 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
                 progress.begin(sample)
                 record = measure_well(sample, arms[sample.arm], bed, plan.experiments[sample.experiment], capacity)
                 appender.add(record)
+                session.add(record)
                 progress.end(record)
                 capacity += [record] * (sample.role == "capacity")
     finally:
         progress.close()
         appender.close()
+        if session.samples:
+            append_line(folder / "sessions.jsonl", session.as_record())
+
+
+class Session:
+    """One sitting at a run: how long it took, and how much of that was spent in measured windows."""
+
+    def __init__(self) -> None:
+        self.started, self.begun = datetime.now(timezone.utc), time.monotonic_ns()
+        self.samples = self.windows_ns = 0
+
+    def add(self, record: dict) -> None:
+        self.samples += 1
+        self.windows_ns += (record["load"] or {}).get("window_ns") or 0
+
+    def as_record(self) -> dict:
+        wall_ns = time.monotonic_ns() - self.begun
+        return {
+            "schema": SCHEMA, "started": self.started.isoformat(timespec="milliseconds"), "samples": self.samples,
+            "wall_ns": wall_ns, "windows_ns": self.windows_ns, "overhead": round(1 - self.windows_ns / wall_ns, 4),
+        }
 
 
 def measure_well(sample: Sample, arm: Arm, bed: Bed, experiment: dict, capacity: list[dict]) -> dict:
