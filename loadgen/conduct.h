@@ -22,6 +22,13 @@ struct stage {
 	struct timeline *timeline;
 };
 
+/* The thread of one worker; `argument` is a struct worker_argument. */
+struct worker_argument {
+	struct stage *stage;
+	struct worker *worker;
+};
+void *worker_main(void *argument);
+
 /* Sleeps until `until_ns`. True: a signal asked to end the run. */
 bool conduct_sleep(uint64_t until_ns);
 

@@ -4,113 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #include "clock.h"
 #include "conduct.h"
 #include "engine.h"
 #include "expected.h"
 #include "flow.h"
-#include "hiccup.h"
 
 /* From the moment all connections stand to the first request: lets every thread reach its loop. */
 static const uint64_t START_DELAY_NS = 2 * NS_PER_MS;
-
-struct thread_argument {
-	struct stage *stage;
-	struct worker *worker;
-};
-
-/* --- a worker's thread --- */
-
-static void pin(const struct worker *w)
-{
-	cpu_set_t one;
-
-	if (w->cpu < 0)
-		return;
-	CPU_ZERO(&one);
-	CPU_SET((size_t)w->cpu, &one);
-	pthread_setaffinity_np(pthread_self(), sizeof(one), &one);
-}
-
-static void step(struct worker *w)
-{
-	uint64_t deadline_ns = flow_tick(w, clock_now());
-	w->engine->wait(w, deadline_ns);
-}
-
-/* Says that this worker stands, and waits until all do. False: the run is off. */
-static bool meet(struct stage *s)
-{
-	pthread_mutex_lock(&s->lock);
-	s->ready++;
-	pthread_cond_broadcast(&s->changed);
-	while (!s->go)
-		pthread_cond_wait(&s->changed, &s->lock);
-	bool off = s->cancelled;
-	pthread_mutex_unlock(&s->lock);
-	return !off;
-}
-
-static void await_sampled(struct stage *s)
-{
-	pthread_mutex_lock(&s->lock);
-	while (!s->sampled)
-		pthread_cond_wait(&s->changed, &s->lock);
-	pthread_mutex_unlock(&s->lock);
-}
-
-static bool is_over(const struct worker *w, uint64_t now)
-{
-	if (now < atomic_load_explicit(&w->run->window_end_ns, memory_order_relaxed))
-		return false;
-	return flow_drained(w) || now >= atomic_load_explicit(&w->run->drain_end_ns, memory_order_relaxed);
-}
-
-static void stand_up(struct worker *w)
-{
-	const struct options *o = w->options;
-
-	if (o->probe_ns)
-		hiccup_probe(&w->hiccups, o->probe_ns, o->wait == WAIT_SPIN);
-	if (w->engine->init(w) != 0)
-		return;
-	while (!flow_all_up(w) && !w->failed && !atomic_load_explicit(&w->cancelled, memory_order_relaxed))
-		step(w);
-}
-
-static void *work(void *argument)
-{
-	struct stage *s = ((struct thread_argument *)argument)->stage;
-	struct worker *w = ((struct thread_argument *)argument)->worker;
-	const struct options *o = w->options;
-
-	pin(w);
-	/* The kernel rounds waits up to 50 us to save power; the schedule wants the nanosecond. */
-	prctl(PR_SET_TIMERSLACK, 1UL);
-	stand_up(w);
-	if (meet(s)) {
-		if (o->mode == MODE_OPEN)
-			schedule_init(&w->schedule, &o->rate, s->run.start_ns, o->warmup_ns,
-				(double)w->active_count / (double)o->connections, w->index,
-				(uint32_t)o->threads, w->stream, o->arrival == ARRIVAL_POISSON, o->seed);
-		while (clock_now() < s->run.start_ns)
-			w->engine->wait(w, s->run.start_ns);
-		flow_start(w);
-		while (!is_over(w, clock_now()))
-			step(w);
-	}
-	if (w->engine_state)
-		flow_finish(w);
-	w->engine->fini(w);
-	atomic_fetch_add(&s->finished, 1);
-	/* A thread's CPU clock ends with it, and the main thread may not have read it yet. */
-	await_sampled(s);
-	return NULL;
-}
-
-/* --- the main thread --- */
 
 static const struct engine *const engines[] = {
 	[ENGINE_EPOLL] = &engine_epoll, [ENGINE_IO_URING] = &engine_uring};
@@ -225,46 +127,6 @@ static void collect(struct stage *s, struct result *r)
 	}
 }
 
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static void weigh(struct fairness *f, uint64_t *served, size_t n)
-{
-	double sum = 0, squares = 0;
-
-	qsort(served, n, sizeof(*served), by_value);
-	for (size_t i = 0; i < n; i++) {
-		f->starved += served[i] == 0;
-		sum += (double)served[i];
-		squares += (double)served[i] * (double)served[i];
-	}
-	f->connections = n;
-	f->min = served[0];
-	f->p50 = served[(n - 1) / 2];
-	f->max = served[n - 1];
-	f->jain = squares > 0 ? sum * sum / ((double)n * squares) : 0;
-}
-
-static void measure_fairness(const struct stage *s, struct load *load, uint32_t which)
-{
-	size_t n = 0;
-	uint64_t *served = calloc(load->options->connections, sizeof(*served));
-
-	if (!served)
-		return;
-	for (uint32_t i = 0; i < s->count; i++) {
-		const struct worker *w = &s->workers[i];
-		for (uint32_t k = 0; w->load == which && k < w->active_count; k++)
-			served[n++] = w->conns[k].served;
-	}
-	weigh(&load->fairness, served, n);
-	free(served);
-}
-
 static void plan_phases(struct run *run)
 {
 	const struct options *o = run->options;
@@ -322,11 +184,11 @@ static void dismiss(struct stage *s, uint32_t started)
 		pthread_join(s->workers[i].thread, NULL);
 }
 
-static bool start_threads(struct stage *s, struct thread_argument *arguments)
+static bool start_threads(struct stage *s, struct worker_argument *arguments)
 {
 	for (uint32_t i = 0; i < s->count; i++) {
-		arguments[i] = (struct thread_argument){s, &s->workers[i]};
-		if (pthread_create(&s->workers[i].thread, NULL, work, &arguments[i]) == 0)
+		arguments[i] = (struct worker_argument){s, &s->workers[i]};
+		if (pthread_create(&s->workers[i].thread, NULL, worker_main, &arguments[i]) == 0)
 			continue;
 		release(s, true);
 		dismiss(s, i);
@@ -335,7 +197,7 @@ static bool start_threads(struct stage *s, struct thread_argument *arguments)
 	return true;
 }
 
-static bool run_stage(struct stage *s, struct result *r, struct thread_argument *arguments)
+static bool run_stage(struct stage *s, struct result *r, struct worker_argument *arguments)
 {
 	uint64_t begun_ns = clock_now();
 
@@ -359,7 +221,8 @@ static bool run_stage(struct stage *s, struct result *r, struct thread_argument 
 		measure_phases(s, r, over_ns);
 	collect(s, r);
 	for (uint32_t l = 0; l < r->load_count; l++)
-		measure_fairness(s, &r->loads[l], l);
+		fairness_measure(
+			&r->loads[l].fairness, r->loads[l].options->connections, s->workers, s->count, l);
 	return true;
 }
 
@@ -410,7 +273,7 @@ bool run_load(const struct options *o, const struct target *target, const struct
 	bool fine = set_up_loads(r, o);
 	uint32_t count = fine ? count_threads(r) : 1;
 	struct payload *payload = malloc(sizeof(*payload));
-	struct thread_argument *arguments = calloc(count, sizeof(*arguments));
+	struct worker_argument *arguments = calloc(count, sizeof(*arguments));
 	struct stage s = {.run = {.options = o, .target = target, .payload = payload, .expected = expected},
 		.count = count,
 		.loads = r->loads,

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fairness.h"
 #include "host.h"
 #include "net.h"
 #include "options.h"
@@ -18,13 +19,6 @@ struct thread_result {
 
 struct expected;
 struct find;
-
-/* How evenly the good replies of the window were spread over the active connections. */
-struct fairness {
-	uint64_t connections, starved; /* starved: those without any */
-	uint64_t min, p50, max;        /* replies per connection */
-	double jain; /* (sum x)^2 / (n * sum x^2): 1 is even, 1/n is all to one; 0 when there were none */
-};
 
 /* What one population of connections did: the main one, or one of --population. */
 struct load {

@@ -99,16 +99,16 @@ static void locate(struct schedule *s)
 }
 
 void schedule_init(struct schedule *s, const struct profile *p, uint64_t start_ns, uint64_t warmup_ns,
-	double share, uint32_t index, uint32_t count, uint64_t stream, bool poisson, uint64_t seed)
+	struct share share, struct arrivals arrivals)
 {
 	memset(s, 0, sizeof(*s));
-	rng_init(&s->rng, seed, stream);
-	s->poisson = poisson;
+	rng_init(&s->rng, arrivals.seed, arrivals.stream);
+	s->poisson = arrivals.poisson;
 	s->begun_ns = start_ns;
 	s->profile = *p;
 	for (uint32_t i = 0; i < p->count; i++) {
-		s->profile.segments[i].from *= share;
-		s->profile.segments[i].to *= share;
+		s->profile.segments[i].from *= share.of_rate;
+		s->profile.segments[i].to *= share.of_rate;
 	}
 	if (warmup_ns > 0) {
 		double rate = s->profile.segments[0].from;
@@ -117,7 +117,7 @@ void schedule_init(struct schedule *s, const struct profile *p, uint64_t start_n
 		s->profile.segments[0] = (struct segment){rate, rate, warmup_ns};
 		s->profile.count++;
 	}
-	s->arrivals = poisson ? rng_exponential(&s->rng) : (double)index / count;
+	s->arrivals = s->poisson ? rng_exponential(&s->rng) : (double)share.index / share.count;
 	locate(s);
 }
 

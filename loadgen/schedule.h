@@ -42,10 +42,22 @@ uint64_t profile_length_ns(const struct profile *p);
 /* Requests due in the whole profile. */
 double profile_requests(const struct profile *p);
 
-/* The plan of thread `index` of `count`: its `share` of the profile, behind warmup_ns at the profile's first
- * rate. Constant arrivals of the threads interlock; random ones follow the seed's stream of this number. */
+/* Which part of the load a thread has. */
+struct share {
+	double of_rate; /* 0 to 1 */
+	uint32_t index,
+		count; /* the thread, and how many there are: constant arrivals of the threads interlock */
+};
+
+/* Random arrivals follow the seed's stream of this number; each thread needs its own. */
+struct arrivals {
+	bool poisson;
+	uint64_t seed, stream;
+};
+
+/* The plan of a thread: its share of the profile, behind warmup_ns at the profile's first rate. */
 void schedule_init(struct schedule *s, const struct profile *p, uint64_t start_ns, uint64_t warmup_ns,
-	double share, uint32_t index, uint32_t count, uint64_t stream, bool poisson, uint64_t seed);
+	struct share share, struct arrivals arrivals);
 
 /* Moves on to the request after the one due at s->next_ns. */
 void schedule_advance(struct schedule *s);

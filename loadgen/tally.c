@@ -2,24 +2,27 @@
 
 #include <stdlib.h>
 
+static void add_outcomes(uint64_t *into, const uint64_t *from)
+{
+	for (int i = 0; i < OUTCOME_COUNT; i++)
+		into[i] += from[i];
+}
+
 static void add_connects(struct connect_counts *into, const struct connect_counts *from)
 {
 	into->attempts += from->attempts;
 	into->established += from->established;
 	into->replaced += from->replaced;
 	into->recycled += from->recycled;
-	for (int i = 0; i < OUTCOME_COUNT; i++)
-		into->failed[i] += from->failed[i];
+	add_outcomes(into->failed, from->failed);
 }
 
 static void add_kind(struct kind_tally *into, const struct kind_tally *from)
 {
 	into->scheduled += from->scheduled;
 	into->completed += from->completed;
-	for (int i = 0; i < OUTCOME_COUNT; i++) {
-		into->outcomes[i] += from->outcomes[i];
-		into->outside[i] += from->outside[i];
-	}
+	add_outcomes(into->outcomes, from->outcomes);
+	add_outcomes(into->outside, from->outside);
 	hist_add(&into->intended, &from->intended);
 	hist_add(&into->sent, &from->sent);
 }
@@ -65,10 +68,8 @@ void tally_add(struct tally *into, const struct tally *from)
 	into->sends += from->sends;
 	into->send_blocked += from->send_blocked;
 	into->idle_ns += from->idle_ns;
-	for (int i = 0; i < OUTCOME_COUNT; i++) {
-		into->outcomes[i] += from->outcomes[i];
-		into->outside[i] += from->outside[i];
-	}
+	add_outcomes(into->outcomes, from->outcomes);
+	add_outcomes(into->outside, from->outside);
 	add_connects(&into->connects, &from->connects);
 	add_connects(&into->idle_connects, &from->idle_connects);
 	hist_add(&into->intended, &from->intended);

@@ -20,13 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 LOADGEN = Path(os.environ.get("LOADGEN", ROOT / "build" / "loadgen")).resolve()
 PEER = LOADGEN.parent / "arms" / "peer"
 SCHEMA = json.loads((ROOT / "loadgen" / "schema.json").read_text())
-REPORT, ERROR, MERGED = (jsonschema.Draft202012Validator({**part, "$defs": SCHEMA["$defs"]}) for part in SCHEMA["oneOf"])
+REPORT, ERROR, MERGED = (
+    jsonschema.Draft202012Validator({**part, "$defs": SCHEMA["$defs"]}) for part in SCHEMA["oneOf"]
+)
 LIMIT_S = 120
 ENGINES = ("epoll", "io_uring")
 
 
 def pytest_collection_modifyitems(config, items):
-    """The short form leaves the long tests out altogether: they are a form of their own, not something that this host cannot do."""
+    """The short form leaves the long tests out altogether: they are a form of their own, not something that this host
+    cannot do."""
     if os.environ.get("SHORT"):
         long = [item for item in items if item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=long)
@@ -47,7 +50,8 @@ class Run:
 
     @property
     def kept(self) -> bool:
-        """No rule of the instrument was broken, but for those on time: tests run many at once, and this host is crowded."""
+        """No rule of the instrument was broken, but for those on time: tests run many at once, and this host is
+        crowded."""
         broken = {check["name"] for check in self.doc["checks"] if not check["kept"]}
         assert self.doc["valid"] == (not broken) and self.status == (3 if broken else 1 if self.doc["failed"] else 0)
         assert broken == {reason.split(":")[0] for reason in self.doc["reasons"]} - {"failed", "start"}
@@ -89,7 +93,9 @@ def check_classes(load: dict) -> None:
     classes = load.get("classes") or []
     for one in classes:
         counts = one["counts"]
-        assert counts["scheduled"] == sum(counts[name] for name in ("ok", "shed", "inflight_end", "never_sent", "errors"))
+        assert counts["scheduled"] == sum(
+            counts[name] for name in ("ok", "shed", "inflight_end", "never_sent", "errors")
+        )
         assert one["latency_sent_ns"] is None or one["latency_sent_ns"]["n"] == counts["ok"]
     if classes:
         for name in classes[0]["counts"]:
@@ -111,7 +117,9 @@ def finished(out: bytes, err: bytes, status: int) -> Run:
 
 def loadgen(target: str, *args: object) -> Run:
     """One run to its end. Short phases unless args say otherwise (the last of an option counts)."""
-    done = subprocess.run(argv(target, "--warmup", "0", "--duration", "300ms", *args), capture_output=True, timeout=LIMIT_S)
+    done = subprocess.run(
+        argv(target, "--warmup", "0", "--duration", "300ms", *args), capture_output=True, timeout=LIMIT_S
+    )
     return finished(done.stdout, done.stderr, done.returncode)
 
 

@@ -67,7 +67,8 @@ def served(serve: Callable, unix: Path | None = None, ipv6: bool = False):
 
 
 def http(reply: Callable[[int, str], bytes | None]) -> Callable:
-    """A handler for served(): answers the n-th request (of all connections, from 0) for a path with reply(n, path); None closes."""
+    """A handler for served(): answers the n-th request (of all connections, from 0) for a path with reply(n, path);
+    None closes."""
     counter, lock = [0], threading.Lock()
 
     def serve(handler):

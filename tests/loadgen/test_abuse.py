@@ -1,5 +1,6 @@
-"""Whatever is done to a run (its server killed, stopped or resetting, its descriptors taken away, interrupted at any moment), it ends on
-time, with one document by the schema in which every request has ended once. Run over sanitizers by LOADGEN=.../loadgen."""
+"""Whatever is done to a run (its server killed, stopped or resetting, its descriptors taken away, interrupted at any
+moment), it ends on time, with one document by the schema in which every request has ended once. Run over sanitizers by
+LOADGEN=.../loadgen."""
 import os
 import random
 import resource
@@ -16,10 +17,13 @@ LIES = ("wrong", "extra", "short", "duplicate", "reorder", "foreign", "reset", "
 
 
 def some_load(rng: random.Random, protocol: str, size: int) -> list:
-    words = ["--protocol", protocol, "--size", size, "--engine", rng.choice(["epoll", "io_uring"]), "--wait", rng.choice(["block", "spin"]),
-             "--connections", rng.choice([4, 30, 300, 1500]), "--depth", rng.choice([1, 1, 3, 30]), "--threads", rng.choice([1, 2, 4]),
-             "--duration", rng.choice(["100ms", "700ms"]), "--warmup", rng.choice(["0", "100ms"]), "--drain", rng.choice(["0", "300ms"]),
-             "--timeout", rng.choice(["30ms", "2s"]), "--connect-timeout", rng.choice(["20ms", "2s"])]
+    words = [
+        "--protocol", protocol, "--size", size, "--engine", rng.choice(["epoll", "io_uring"]), "--wait",
+        rng.choice(["block", "spin"]), "--connections", rng.choice([4, 30, 300, 1500]), "--depth",
+        rng.choice([1, 1, 3, 30]), "--threads", rng.choice([1, 2, 4]), "--duration", rng.choice(["100ms", "700ms"]),
+        "--warmup", rng.choice(["0", "100ms"]), "--drain", rng.choice(["0", "300ms"]), "--timeout",
+        rng.choice(["30ms", "2s"]), "--connect-timeout", rng.choice(["20ms", "2s"]),
+    ]
     words += rng.choice([(), (), ("--rate", rng.choice(["500", "20k", "1k:50k:300ms,100:100ms"])), ("--think", "2ms")])
     if "1k:50k:300ms,100:100ms" in words:
         del words[words.index("--duration"):words.index("--duration") + 2]
@@ -34,7 +38,10 @@ def some_load(rng: random.Random, protocol: str, size: int) -> list:
     if rng.random() < 0.2:
         words += ["--read-part", rng.choice([1, 5000]), "--read-every", rng.choice(["1us", "1ms"])]
     if rng.random() < 0.3:
-        words += ["--population", "p: --connections 20 --per-connection 1", "--population", "q: --connections 5 --idle 5 --rate 2k --shed 1ms"]
+        words += [
+            "--population", "p: --connections 20 --per-connection 1", "--population",
+            "q: --connections 5 --idle 5 --rate 2k --shed 1ms",
+        ]
     if protocol == "frame":
         words += ["--reply", rng.choice([0, 100, 70_000])]
         words += rng.choice([(), ("--class", "a: --weight 5 --delay 1ms", "--class", "b: --reply 20000 --work 10us")])
@@ -83,7 +90,9 @@ def test_abuse(seed):
         words = some_load(rng, protocol, size)
         if rng.random() < 0.2:
             words += ["--pause", f"{server.process.pid}@50ms+{rng.choice(['1ms', '300ms', '10s'])}"]
-        blows = rng.choices(["kill", "stop", "interrupt", "terminate", "descriptors", "nothing"], k=rng.choice([1, 1, 3]))
+        blows = rng.choices(
+            ["kill", "stop", "interrupt", "terminate", "descriptors", "nothing"], k=rng.choice([1, 1, 3])
+        )
         # Without descriptors the leak check cannot look around.
         env = {**os.environ, **({"ASAN_OPTIONS": "detect_leaks=0"} if "descriptors" in blows else {})}
         load = subprocess.Popen(argv(server.target, *words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)

@@ -18,8 +18,10 @@ def by_name(load: dict) -> dict:
 @pytest.mark.parametrize("depth", [1, 7])
 def test_classes_have_their_own_requests_and_figures(engine, depth):
     with peer(protocol="frame") as server:
-        run = loadgen(server.target, *"--protocol frame --connections 20 --rate 2k --arrival poisson".split(), *TWO, "--depth", depth,
-                      "--engine", engine, "--drain", "20s")
+        run = loadgen(
+            server.target, *"--protocol frame --connections 20 --rate 2k --arrival poisson".split(), *TWO, "--depth",
+            depth, "--engine", engine, "--drain", "20s"
+        )
         messages = server.stop()["messages"]
     small, large = by_name(run.doc)["small"], by_name(run.doc)["large"]
     assert run.good, run.err
@@ -37,11 +39,14 @@ def test_classes_have_their_own_requests_and_figures(engine, depth):
 
 
 def test_weights_are_kept_and_seeded():
-    """The number of requests of a class is binomial: five standard deviations. The draw is of the schedule, not of the server."""
+    """The number of requests of a class is binomial: five standard deviations. The draw is of the schedule, not of the
+    server."""
     def drawn(seed, delay):
         with peer(protocol="frame", delay=delay) as server:
-            run = loadgen(server.target, *"--protocol frame --connections 40 --rate 10k --drain 0".split(), "--seed", seed,
-                          "--class", "a: --weight 3", "--class", "b: --weight 2", "--class", "c: --weight 5")
+            run = loadgen(
+                server.target, *"--protocol frame --connections 40 --rate 10k --drain 0".split(), "--seed", seed,
+                "--class", "a: --weight 3", "--class", "b: --weight 2", "--class", "c: --weight 5"
+            )
         assert run.doc["counts"]["scheduled"] == 3000
         return [one["counts"]["scheduled"] for one in run.doc["classes"]]
 
@@ -53,7 +58,9 @@ def test_weights_are_kept_and_seeded():
 
 def test_a_request_that_is_never_sent_has_its_class():
     with peer(protocol="frame", lie="silent") as server:
-        run = loadgen(server.target, *"--protocol frame --connections 4 --rate 400 --timeout 10s --drain 0".split(), *TWO)
+        run = loadgen(
+            server.target, *"--protocol frame --connections 4 --rate 400 --timeout 10s --drain 0".split(), *TWO
+        )
     small = by_name(run.doc)["small"]
     assert small["counts"]["never_sent"] > 50 and small["latency_intended_ns"]["p50"] is None
     assert small["latency_intended_ns"]["unfinished"] == small["counts"]["scheduled"]
@@ -61,7 +68,10 @@ def test_a_request_that_is_never_sent_has_its_class():
 
 def test_errors_are_counted_in_their_class():
     with peer(protocol="frame", lie="hasty", every=1) as server:
-        run = loadgen(server.target, *"--protocol frame --connections 3".split(), *TWO, "--timeout", "20s")
+        run = loadgen(
+            server.target, *"--protocol frame --connections 3 --timeout 20s".split(), "--class", "small: --weight 9",
+            "--class", "large: --delay 10s",
+        )
     assert by_name(run.doc)["small"]["errors"] == {} and run.bad
     assert by_name(run.doc)["large"]["errors"] == run.doc["errors"] and set(run.doc["errors"]) == {"too_soon"}
     assert by_name(run.doc)["large"]["counts"]["ok"] == 0
@@ -91,8 +101,10 @@ def test_classes_of_raw():
             handler.wfile.write(b"+OK\n" if line == b"SET\n" else b"value\n")
 
     with served(store) as target:
-        run = loadgen(target, *"--protocol raw --connections 3 --depth 5".split(), "--class", r"get: --weight 9 --send GET\n --until e\n",
-                      "--class", r"set: --send SET\n --expect +OK\n")
+        run = loadgen(
+            target, *"--protocol raw --connections 3 --depth 5".split(), "--class",
+            r"get: --weight 9 --send GET\n --until e\n", "--class", r"set: --send SET\n --expect +OK\n"
+        )
     assert run.good, run.err
     assert all(one["counts"]["ok"] > 0 for one in run.doc["classes"])
 
@@ -111,8 +123,10 @@ def test_populations_have_classes_of_their_own():
 
 def test_percentiles_of_each_class_have_a_file(tmp_path):
     with peer(protocol="frame") as server:
-        run = loadgen(server.target, *"--protocol frame --connections 3".split(), *TWO, "--hgrm", tmp_path / "run.v1.hgrm",
-                      "--population", "p: --connections 2")
+        run = loadgen(
+            server.target, *"--protocol frame --connections 3".split(), *TWO, "--hgrm", tmp_path / "run.v1.hgrm",
+            "--population", "p: --connections 2"
+        )
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         f"run.v1{part}.hgrm" for part in ("", ".small", ".large", ".p", ".p.small", ".p.large"))
     for name, one in by_name(run.doc).items():
@@ -139,17 +153,24 @@ def numbers_served(tmp_path, wrong=None):
 def test_every_number_of_a_path_is_asked_for_and_checked(tmp_path, engine):
     handler, seen = numbers_served(tmp_path)
     with served(handler) as target:
-        run = loadgen(target, *"--protocol http --connections 5 --depth 3 --path /file/{0..39} --rate 2k --drain 20s".split(), "--engine", engine)
+        run = loadgen(
+            target, *"--protocol http --connections 5 --depth 3 --path /file/{0..39} --rate 2k --drain 20s".split(),
+            "--engine", engine
+        )
     assert run.good, run.err
     assert run.doc["counts"]["ok"] == 600 and seen == set(range(40))
-    assert run.doc["expected"] == {"path": "/file/{0..39}", "status": 200, "body_bytes": 4096, "learned": True, "compared": "blocks"}
+    assert run.doc["expected"] == {
+        "path": "/file/{0..39}", "status": 200, "body_bytes": 4096, "learned": True, "compared": "blocks",
+    }
 
 
 @pytest.mark.parametrize("wrong, numbers, errors", [(6, "0..39", {"mismatch"}), (None, "0..49", {"status"})])
 def test_a_wrong_block_and_a_number_beyond_the_end(tmp_path, wrong, numbers, errors):
     handler, seen = numbers_served(tmp_path, wrong)
     with served(handler) as target:
-        run = loadgen(target, *"--protocol http --connections 5 --rate 2k --drain 20s --path".split(), f"/file/{{{numbers}}}")
+        run = loadgen(
+            target, *"--protocol http --connections 5 --rate 2k --drain 20s --path".split(), f"/file/{{{numbers}}}"
+        )
     assert set(run.failures) == errors and run.bad
     assert 0 < run.failures[errors.pop()] < 300
 
@@ -199,12 +220,16 @@ WRONG = {
     "work too long": [*FRAME, "--work", "66ms"],
     "reply too long": [*FRAME, "--reply", "17MiB"],
     "payload too long": [*FRAME, "--size", "64KiB"],
-    "two targets": ["--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--class", "a: --path / --reply 3"],
+    "two targets": [
+        "--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--class", "a: --path / --reply 3",
+    ],
     "two ranges": ["--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--path", "/{1..2}/{1..2}"],
     "a range of nothing": ["--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--path", "/{2..1}"],
     "no range": ["--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--path", "/{a}"],
     "a brace": ["--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--path", "/}"],
-    "raw class without an end": ["--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--class", "a: --send x"],
+    "raw class without an end": [
+        "--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--class", "a: --send x",
+    ],
 }
 
 

@@ -41,8 +41,14 @@ WRONG = {
     "two paths": ("--target", "127.0.0.1:9", "--protocol", "http", "--connections", "1", "--path", "/", "--reply", "5"),
     "raw without request": ("--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1"),
     "raw without reply": ("--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--send", "x"),
-    "raw with two replies": ("--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--send", "x", "--reply", "1", "--until", "x"),
-    "no such file": ("--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--send", "@/no/such/file", "--reply", "1"),
+    "raw with two replies": (
+        "--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--send", "x", "--reply", "1", "--until",
+        "x",
+    ),
+    "no such file": (
+        "--target", "127.0.0.1:9", "--protocol", "raw", "--connections", "1", "--send", "@/no/such/file", "--reply",
+        "1",
+    ),
     "no such CPU": (*GOOD, "--cpus", "1000"),
     "no CPU list": (*GOOD, "--cpus", "0,"),
     "no such process": (*GOOD, "--watch", "4194304"),
@@ -74,7 +80,9 @@ def test_too_few_descriptors_names_the_number_that_works():
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
     def run(connections):
-        return subprocess.run([LOADGEN, *GOOD[:-1], str(connections)], capture_output=True, preexec_fn=lower, timeout=20)
+        return subprocess.run(
+            [LOADGEN, *GOOD[:-1], str(connections)], capture_output=True, preexec_fn=lower, timeout=20
+        )
 
     told = run(200)
     assert told.returncode == 2
@@ -84,12 +92,21 @@ def test_too_few_descriptors_names_the_number_that_works():
     assert run(works + 1).returncode == 2
 
 
-@pytest.mark.parametrize("load, works", [
-    ("--protocol frame --connections 3 --delay 10ms --rate 400", ("--connections", "4")),
-    ("--protocol frame --connections 3 --depth 2 --delay 10ms --rate 700", ("--connections", "4")),
-    ("--protocol echo --connections 1 --size 100 --send-part 10 --send-every 1ms --rate 200", ("--connections", "2")),
-    ("--protocol frame --connections 1 --rate 100 --class 'a: --weight 3' --class 'b: --delay 80ms'", ("--connections", "2")),
-])
+@pytest.mark.parametrize(
+    "load, works",
+    [
+        ("--protocol frame --connections 3 --delay 10ms --rate 400", ("--connections", "4")),
+        ("--protocol frame --connections 3 --depth 2 --delay 10ms --rate 700", ("--connections", "4")),
+        (
+            "--protocol echo --connections 1 --size 100 --send-part 10 --send-every 1ms --rate 200",
+            ("--connections", "2"),
+        ),
+        (
+            "--protocol frame --connections 1 --rate 100 --class 'a: --weight 3' --class 'b: --delay 80ms'",
+            ("--connections", "2"),
+        ),
+    ],
+)
 def test_a_rate_that_cannot_be_met_names_the_connections_that_carry_it(load, works):
     words = [LOADGEN, "--target", "127.0.0.1:9", *shlex.split(load)]
     told = subprocess.run(words, capture_output=True, text=True, timeout=20)
@@ -100,15 +117,23 @@ def test_a_rate_that_cannot_be_met_names_the_connections_that_carry_it(load, wor
 def test_too_few_ports_name_the_numbers_that_work():
     """In a network namespace of its own with a hundred ports, of which 80 are used."""
     def run(*words):
-        inside = ["unshare", "-n", "sh", "-c", 'echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range; exec "$@"', "sh"]
-        return subprocess.run([*inside, LOADGEN, "--target", "192.0.2.1:9", "--probe", "0", *words], capture_output=True, text=True, timeout=20)
+        inside = [
+            "unshare", "-n", "sh", "-c", 'echo 40000 40099 > /proc/sys/net/ipv4/ip_local_port_range; exec "$@"', "sh",
+        ]
+        return subprocess.run(
+            [*inside, LOADGEN, "--target", "192.0.2.1:9", "--probe", "0", *words], capture_output=True, text=True,
+            timeout=20,
+        )
 
     if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
         pytest.skip("may not make a network namespace here (unshare -n)")
     told = run("--protocol", "echo", "--connections", "81")
     assert told.returncode == 2 and "at most --connections and --idle 80 together" in told.stderr
     assert run("--protocol", "echo", "--connections", "80").returncode == 1  # no route: it has tried
-    churn = ("--protocol", "echo", "--connections", "2", "--per-connection", "1", "--warmup", "0", "--duration", "10s", "--rate")
+    churn = (
+        "--protocol", "echo", "--connections", "2", "--per-connection", "1", "--warmup", "0", "--duration", "10s",
+        "--rate",
+    )
     told = run(*churn, "20")
     assert told.returncode == 2 and "at most --rate 10 " in told.stderr
 
@@ -131,7 +156,10 @@ def test_the_manual_has_every_option():
 
 def test_the_page_names_every_class_and_rule():
     page = (ROOT / "docs" / "loadgen.md").read_text()
-    for name in (*SCHEMA["$defs"]["errors"]["properties"], *SCHEMA["$defs"]["report"]["properties"]["checks"]["items"]["properties"]["name"]["enum"]):
+    for name in (
+        *SCHEMA["$defs"]["errors"]["properties"],
+        *SCHEMA["$defs"]["report"]["properties"]["checks"]["items"]["properties"]["name"]["enum"],
+    ):
         assert f"`{name}`" in page, name
 
 
@@ -140,7 +168,9 @@ def test_results_go_where_they_belong(tmp_path):
         args = [LOADGEN, "--target", server.target, *GOOD[2:], "--warmup", "0", "--duration", "100ms", "--probe", "0"]
         plain = subprocess.run(args, capture_output=True, timeout=20, text=True)
         both = subprocess.run([*args, "--json", tmp_path / "j"], capture_output=True, timeout=20, text=True)
-        silent = subprocess.run([*args, "--json", tmp_path / "k", "--quiet"], capture_output=True, timeout=20, text=True)
+        silent = subprocess.run(
+            [*args, "--json", tmp_path / "k", "--quiet"], capture_output=True, timeout=20, text=True
+        )
         lost = subprocess.run([*args, "--json", tmp_path / "no" / "j"], capture_output=True, timeout=20, text=True)
     assert plain.returncode in (0, 3) and "replies/s" in plain.stdout and plain.stderr == ""
     assert "replies/s" in both.stdout and both.stderr == ""
@@ -169,7 +199,10 @@ def test_pinned_threads():
 
 def test_timeline(tmp_path):
     with peer() as server:
-        run = loadgen(server.target, *GOOD[2:], "--timeline", tmp_path / "t", "--warmup", "1s", "--duration", "1200ms", "--threads", 2)
+        run = loadgen(
+            server.target, *GOOD[2:], "--timeline", tmp_path / "t", "--warmup", "1s", "--duration", "1200ms",
+            "--threads", 2
+        )
     lines = [json.loads(line) for line in (tmp_path / "t").read_text().splitlines()]
     assert [line["phase"] for line in lines][:2] == ["warmup", "measure"]
     assert all(a["to_ns"] == b["from_ns"] for a, b in zip(lines, lines[1:]))
@@ -179,7 +212,11 @@ def test_timeline(tmp_path):
 def test_percentiles_for_the_plotter(tmp_path):
     with peer(delay=1_000_000) as server:
         run = loadgen(server.target, *GOOD[2:], "--hgrm", tmp_path / "h")
-    rows = [list(map(float, line.split())) for line in (tmp_path / "h").read_text().splitlines() if line[:1] == " " and "Value" not in line]
+    rows = [
+        list(map(float, line.split()))
+        for line in (tmp_path / "h").read_text().splitlines()
+        if line[:1] == " " and "Value" not in line
+    ]
     latency = run.doc["latency_sent_ns"]
     assert rows == sorted(rows, key=lambda row: (row[1], row[0]))
     assert rows[-1][1] == 1 and rows[-1][2] == latency["n"] and abs(rows[-1][0] - latency["max"] / 1e6) < 1e-6
@@ -188,7 +225,10 @@ def test_percentiles_for_the_plotter(tmp_path):
 
 def test_a_paused_server_stands_still_for_so_long():
     with peer() as server:
-        run = loadgen(server.target, *GOOD[2:], "--rate", "500", "--duration", "800ms", "--pause", f"{server.process.pid}@200ms+300ms")
+        run = loadgen(
+            server.target, *GOOD[2:], "--rate", "500", "--duration", "800ms", "--pause",
+            f"{server.process.pid}@200ms+300ms",
+        )
     event, = run.doc["events"]
     assert event["error"] is None and event["planned_ns"] == 200_000_000
     assert event["until_ns"] - event["from_ns"] >= 300_000_000

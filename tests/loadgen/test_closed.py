@@ -12,11 +12,13 @@ def test_known_delays(delay_ns):
         with peer(delay=delay_ns) as server:
             run = loadgen(server.target, "--protocol", "echo", "--connections", 2)
         latency = run.doc["latency_sent_ns"]
+        if latency is None:
+            return 0  # this host gave no CPU for a whole window
         assert run.good and latency["min"] >= delay_ns
         return run.doc["achieved_rps"] * latency["mean"] / 1e9
 
     # Little's law ties the clock of the latencies to the clock of the window: 2 = throughput x mean latency.
-    attempts(3, attempt, lambda in_flight: 1.7 < in_flight < 2.3)
+    attempts(5, attempt, lambda in_flight: 1.7 < in_flight < 2.3)
 
 
 def test_think_time_is_outside_latency():
@@ -30,7 +32,9 @@ def test_think_time_is_outside_latency():
 @pytest.mark.parametrize("engine", ENGINES)
 def test_idle_connections_stay_silent(engine):
     with peer() as server:
-        run = loadgen(server.target, *"--protocol echo --connections 5 --idle 300 --threads 2".split(), "--engine", engine)
+        run = loadgen(
+            server.target, *"--protocol echo --connections 5 --idle 300 --threads 2".split(), "--engine", engine
+        )
         counts = server.stop()
     assert run.good
     assert run.doc["idle_connects"]["established"] == 300 and run.doc["connects"]["established"] == 5
@@ -63,7 +67,9 @@ def test_a_lost_idle_connection_is_told_and_replaced():
 @pytest.mark.parametrize("engine", ENGINES)
 def test_connections_of_so_many_requests(engine):
     with peer() as server:
-        run = loadgen(server.target, *"--protocol echo --connections 4 --per-connection 5 --depth 2".split(), "--engine", engine)
+        run = loadgen(
+            server.target, *"--protocol echo --connections 4 --per-connection 5 --depth 2".split(), "--engine", engine
+        )
     done = run.doc["counts"]["ok"] + run.doc["counts"]["warmup_ok"]
     assert run.good, run.err
     assert done // 5 <= run.doc["connects"]["established"] <= done // 5 + 4
@@ -99,7 +105,9 @@ def test_large_messages_in_pieces():
             handler.request.sendall(data)
 
     with served(slow) as target:
-        run = loadgen(target, *"--protocol echo --connections 2 --size 8MiB --duration 100ms --drain 30s --timeout 30s".split())
+        run = loadgen(
+            target, *"--protocol echo --connections 2 --size 8MiB --duration 100ms --drain 30s --timeout 30s".split()
+        )
     assert run.good, run.err
     assert run.doc["client"]["send_blocked"] > 0
 
@@ -107,8 +115,13 @@ def test_large_messages_in_pieces():
 @pytest.mark.parametrize("engine", ENGINES)
 def test_requests_written_in_parts(engine):
     with peer() as server:
-        run = loadgen(server.target, *"--protocol echo --connections 5 --send-part 10 --send-every 2ms".split(), "--engine", engine)
-        at_once = loadgen(server.target, *"--protocol echo --connections 5 --depth 3 --send-part 7".split(), "--engine", engine)
+        run = loadgen(
+            server.target, *"--protocol echo --connections 5 --send-part 10 --send-every 2ms".split(), "--engine",
+            engine
+        )
+        at_once = loadgen(
+            server.target, *"--protocol echo --connections 5 --depth 3 --send-part 7".split(), "--engine", engine
+        )
     assert run.good and at_once.good, run.err
     assert run.doc["latency_sent_ns"]["min"] >= 6 * 2_000_000  # seven parts of at most 10 bytes
     assert run.doc["client"]["sends"] == 7 * run.doc["counts"]["ok"]
@@ -118,7 +131,10 @@ def test_requests_written_in_parts(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_slow_reader_takes_its_time(engine):
     with peer(size=1000) as server:
-        run = loadgen(server.target, *"--protocol echo --connections 5 --size 1000 --read-part 100 --read-every 2ms".split(), "--engine", engine)
+        run = loadgen(
+            server.target, *"--protocol echo --connections 5 --size 1000 --read-part 100 --read-every 2ms".split(),
+            "--engine", engine
+        )
     assert run.good, run.err
     assert run.doc["latency_sent_ns"]["min"] >= 9 * 2_000_000
 
@@ -126,6 +142,8 @@ def test_a_slow_reader_takes_its_time(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_slow_reader_of_a_server_that_closes(engine):
     with served(greet) as target:
-        run = loadgen(target, *"--protocol greet --connections 5 --read-part 10 --read-every 1ms".split(), "--engine", engine)
+        run = loadgen(
+            target, *"--protocol greet --connections 5 --read-part 10 --read-every 1ms".split(), "--engine", engine
+        )
     assert run.good, run.err
     assert run.doc["latency_sent_ns"]["min"] >= 6 * 1_000_000  # 70 bytes

@@ -1,5 +1,5 @@
-"""What a request costs the generator in closed loop: one receive and one send, or one call for both; no registration, no allocation, no
-lock."""
+"""What a request costs the generator in closed loop: one receive and one send, or one call for both; no registration,
+no allocation, no lock."""
 import re
 import shutil
 import subprocess
@@ -30,7 +30,10 @@ int pthread_mutex_lock(pthread_mutex_t *m)
 	locks++;
 	return real(m);
 }
-__attribute__((destructor)) static void tell(void) { fprintf(stderr, "allocations %lu locks %lu\n", allocations, locks); }
+__attribute__((destructor)) static void tell(void)
+{
+	fprintf(stderr, "allocations %lu locks %lu\n", allocations, locks);
+}
 """
 
 
@@ -44,8 +47,14 @@ def traced(tmp_path, engine: str, *words: str) -> tuple[dict[str, int], int]:
     if not shutil.which("strace"):
         pytest.skip("needs strace")
     with peer() as server:
-        done = subprocess.run(["strace", "-f", "-c", "-U", "name,calls", "-o", tmp_path / "calls",
-                               *argv(server.target, *ALONE, *words, "--engine", engine)], capture_output=True, timeout=120)
+        done = subprocess.run(
+            [
+                "strace", "-f", "-c", "-U", "name,calls", "-o", tmp_path / "calls",
+                *argv(server.target, *ALONE, *words, "--engine", engine),
+            ],
+            capture_output=True,
+            timeout=120,
+        )
         if b"ptrace" in done.stderr and not done.stdout:
             pytest.skip(f"strace cannot trace here: {done.stderr.decode().splitlines()[0]}")
         run = finished(done.stdout, done.stderr, done.returncode)
@@ -90,14 +99,24 @@ def test_requests_allocate_nothing_and_lock_nothing(tmp_path, engine, kind):
     source, library = tmp_path / "counter.c", tmp_path / "counter.so"
     source.write_text(COUNTER)
     assert subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source]).returncode == 0
-    words = {"echo": (), "open": ("--rate", "20k", "--arrival", "poisson"),
-             "classes": ("--protocol", "frame", "--depth", "3", "--class", "a: --weight 3", "--class", "b: --reply 900")}[kind]
+    words = {
+        "echo": (), "open": ("--rate", "20k", "--arrival", "poisson"),
+        "classes": ("--protocol", "frame", "--depth", "3", "--class", "a: --weight 3", "--class", "b: --reply 900"),
+    }[kind]
 
     def cost(duration: str) -> tuple[int, int, int]:
         with peer(protocol="frame" if kind == "classes" else "echo") as server:
             # Without --json: the record has a line for each bin that is not empty, and more requests fill more of them.
-            command = [*(word for word in argv(server.target, *ALONE, "--connections", 20, *words, "--duration", duration, "--engine", engine)
-                         if word not in ("--json", "-")), "--quiet"]
+            command = [
+                *(
+                    word
+                    for word in argv(
+                        server.target, *ALONE, "--connections", 20, *words, "--duration", duration, "--engine", engine
+                    )
+                    if word not in ("--json", "-")
+                ),
+                "--quiet",
+            ]
             done = subprocess.run(command, capture_output=True, timeout=60, env={"LD_PRELOAD": str(library)}, text=True)
             allocations, locks = map(int, re.search(r"allocations (\d+) locks (\d+)", done.stderr).groups())
             return server.stop()["messages"], allocations, locks

@@ -34,7 +34,9 @@ def test_refused_where_each_request_connects():
 def test_black_hole_closed(engine):
     begun = time.monotonic()
     with peer(lie="silent") as server:
-        run = loadgen(server.target, *ECHO, "--duration", "500ms", "--timeout", "100ms", "--drain", "300ms", "--engine", engine)
+        run = loadgen(
+            server.target, *ECHO, "--duration", "500ms", "--timeout", "100ms", "--drain", "300ms", "--engine", engine
+        )
     assert time.monotonic() - begun < 5
     assert run.bad
     assert run.doc["counts"]["ok"] == 0 and run.doc["counts"]["scheduled"] >= 4
@@ -44,7 +46,9 @@ def test_black_hole_closed(engine):
 
 def test_black_hole_open():
     with peer(lie="silent") as server:
-        run = loadgen(server.target, *ECHO, "--rate", "200", "--duration", "500ms", "--timeout", "10s", "--drain", "100ms")
+        run = loadgen(
+            server.target, *ECHO, "--rate", "200", "--duration", "500ms", "--timeout", "10s", "--drain", "100ms"
+        )
     counts = run.doc["counts"]
     assert run.bad
     assert counts["scheduled"] == 100
@@ -67,7 +71,9 @@ def test_unfinished_requests_rank_above_all_others():
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_server_killed_in_mid_run(engine):
-    with peer() as server, running(server.target, *ECHO, "--warmup", "0", "--duration", "800ms", "--engine", engine) as load:
+    with peer() as server, running(
+        server.target, *ECHO, "--warmup", "0", "--duration", "800ms", "--engine", engine
+    ) as load:
         time.sleep(0.4)
         server.process.kill()
         begun = time.monotonic()
@@ -83,7 +89,9 @@ def test_server_killed_in_mid_run(engine):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_interrupted_in_the_window(number, engine):
-    with peer(delay=1_000_000) as server, running(server.target, *ECHO, "--warmup", "0", "--duration", "60s", "--engine", engine) as load:
+    with peer(delay=1_000_000) as server, running(
+        server.target, *ECHO, "--warmup", "0", "--duration", "60s", "--engine", engine
+    ) as load:
         time.sleep(0.6)
         load.send_signal(number)
         run = load.finish()

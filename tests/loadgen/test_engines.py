@@ -1,4 +1,5 @@
-"""Two engines, same results: the same requests over every protocol and every kind of population end alike, counted alike."""
+"""Two engines, same results: the same requests over every protocol and every kind of population end alike, counted
+alike."""
 from contextlib import contextmanager
 
 import pytest
@@ -42,7 +43,10 @@ POPULATIONS = {
     "spinner": ("--wait", "spin"),
     "classes": ("--class", "a: --weight 3", "--class", "b: --weight 1"),
 }
-IMPOSSIBLE = {("greet", name) for name in ("deep", "churner", "short-lived", "writer in parts", "slow reader in a hurry", "hog", "classes")}
+IMPOSSIBLE = {
+    ("greet", name)
+    for name in ("deep", "churner", "short-lived", "writer in parts", "slow reader in a hurry", "hog", "classes")
+}
 IMPOSSIBLE.add(("echo", "classes"))
 CASES = [(protocol, name) for protocol in SERVERS for name in POPULATIONS if (protocol, name) not in IMPOSSIBLE]
 
@@ -55,7 +59,10 @@ def counts(part: dict) -> dict:
 def told(run) -> dict:
     doc = run.doc
     return {
-        "counts": counts(doc), "errors": doc["errors"], "idle": doc["idle_connects"], "recycled": doc["connects"]["recycled"] > 0,
+        "counts": counts(doc),
+        "errors": doc["errors"],
+        "idle": doc["idle_connects"],
+        "recycled": doc["connects"]["recycled"] > 0,
         "latencies": [doc[name]["n"] for name in ("latency_intended_ns", "latency_sent_ns", "schedule_lag_ns")],
         "classes": [(counts(one), one["errors"]) for one in doc["classes"]],
     }
@@ -65,8 +72,10 @@ def told(run) -> dict:
 def test_two_engines_same_results(protocol, population):
     server, options = SERVERS[protocol]
     with server() as target:
-        epoll, uring = (loadgen(target, "--protocol", protocol, *REQUESTS, *options, *POPULATIONS[population], "--engine", engine)
-                        for engine in ENGINES)
+        epoll, uring = (
+            loadgen(target, "--protocol", protocol, *REQUESTS, *options, *POPULATIONS[population], "--engine", engine)
+            for engine in ENGINES
+        )
     assert epoll.good and uring.good, epoll.err + uring.err
     assert told(epoll) == told(uring)
     assert epoll.doc["counts"]["ok"] == epoll.doc["counts"]["scheduled"] > 100
@@ -77,7 +86,8 @@ def test_two_engines_same_results(protocol, population):
 @pytest.mark.parametrize("lie", ["wrong", "extra", "short", "foreign", "reset", "early"])
 @pytest.mark.parametrize("protocol", ["echo", "frame"])
 def test_two_engines_same_errors(protocol, lie):
-    """Every 20th message is a lie, and each request is sent once: so many of each kind, whichever engine counts them."""
+    """Every 20th message is a lie, and each request is sent once: so many of each kind, whichever engine counts them.
+    """
     runs = []
     for engine in ENGINES:
         with peer(protocol=protocol, lie=lie, every=20) as server:

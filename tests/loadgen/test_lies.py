@@ -12,7 +12,9 @@ LIES = {
     "foreign": ("foreign", True, ()),
     "reset": ("reset", False, ()),
     "early": ("early_eof", False, ()),
-    "silent": ("timeout", False, ("--timeout", "1s", "--drain", "3s")),  # longer than a crowded host keeps the truth waiting
+    "silent": (
+        "timeout", False, ("--timeout", "1s", "--drain", "3s"),
+    ),  # longer than a crowded host keeps the truth waiting
 }
 
 
@@ -21,7 +23,9 @@ LIES = {
 def test_each_lie_has_its_class_and_count(lie, engine):
     name, survives, options = LIES[lie]
     with peer(lie=lie, every=40) as server:
-        run = loadgen(server.target, "--protocol", "echo", "--connections", 3, "--engine", engine, "--warmup", "50ms", *options)
+        run = loadgen(
+            server.target, "--protocol", "echo", "--connections", 3, "--engine", engine, "--warmup", "50ms", *options
+        )
         counts = server.stop()
     assert counts["lies"] > 0
     assert run.failures == {name: counts["lies"]}

@@ -1,4 +1,5 @@
-"""What the documents promise: the examples work, the installation installs, and each test that the page names is there."""
+"""What the documents promise: the examples work, the installation installs, and each test that the page names is there.
+"""
 import re
 import shlex
 import subprocess
@@ -44,8 +45,10 @@ def test_examples_work(example):
 def test_installation(tmp_path):
     if b"__asan_init" in LOADGEN.read_bytes():
         pytest.skip("a sanitizer build is not installed")
-    done = subprocess.run(["make", "-s", "install", f"BUILD={LOADGEN.parent}", f"DESTDIR={tmp_path}", "PREFIX=/opt/x"], cwd=ROOT,
-                          capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        ["make", "-s", "install", f"BUILD={LOADGEN.parent}", f"DESTDIR={tmp_path}", "PREFIX=/opt/x"], cwd=ROOT,
+        capture_output=True, text=True, timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     shown = subprocess.run([tmp_path / "opt/x/bin/loadgen", "--version"], capture_output=True, text=True)
     assert shown.returncode == 0 and shown.stdout.startswith("loadgen ")

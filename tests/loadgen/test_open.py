@@ -11,27 +11,39 @@ from servers import greet, served
 @pytest.mark.parametrize("threads", [1, 3])
 def test_constant_rate_is_exact(engine, wait, threads):
     with peer() as server:
-        run = loadgen(server.target, "--protocol", "echo", "--connections", 9, "--rate", "2k", "--threads", threads, "--wait", wait,
-                      "--warmup", "100ms", "--duration", "500ms", "--engine", engine)
+        run = loadgen(
+            server.target, "--protocol", "echo", "--connections", 9, "--rate", "2k", "--threads", threads, "--wait",
+            wait, "--warmup", "100ms", "--duration", "500ms", "--engine", engine,
+        )
     assert run.good, run.err
     assert abs(run.doc["counts"]["scheduled"] - 1000) <= threads
     assert run.doc["target_rps"] == 2000
     assert run.doc["latency_intended_ns"]["n"] == run.doc["schedule_lag_ns"]["n"] == run.doc["counts"]["ok"]
     assert run.doc["latency_intended_ns"]["min"] >= run.doc["latency_sent_ns"]["min"]
-    assert run.doc["latency_intended_ns"]["sum"] == run.doc["latency_sent_ns"]["sum"] + run.doc["schedule_lag_ns"]["sum"]
+    assert (
+        run.doc["latency_intended_ns"]["sum"] == run.doc["latency_sent_ns"]["sum"] + run.doc["schedule_lag_ns"]["sum"]
+    )
 
 
 def test_poisson_arrivals_are_seeded():
     with peer() as server:
-        runs = [loadgen(server.target, "--protocol", "echo", "--connections", 9, "--rate", "2k", "--arrival", "poisson", "--seed", seed,
-                        "--duration", "500ms").doc["counts"]["scheduled"] for seed in (1, 1, 2)]
+        runs = [
+            loadgen(
+                server.target, "--protocol", "echo", "--connections", 9, "--rate", "2k", "--arrival", "poisson",
+                "--seed", seed, "--duration", "500ms",
+            ).doc["counts"]["scheduled"]
+            for seed in (1, 1, 2)
+        ]
     assert runs[0] == runs[1] != runs[2]
     assert all(abs(n - 1000) < 5 * math.sqrt(1000) for n in runs)
 
 
 def test_ramps_and_steps():
     with peer() as server:
-        run = loadgen(server.target, *"--protocol echo --connections 9 --rate 1k:3k:200ms,500:200ms".split(), "--duration", "400ms")
+        run = loadgen(
+            server.target, *"--protocol echo --connections 9 --rate 1k:3k:200ms,500:200ms".split(), "--duration",
+            "400ms"
+        )
     assert run.good, run.err
     assert abs(run.doc["counts"]["scheduled"] - 500) <= 1
 
@@ -67,8 +79,8 @@ def test_requests_that_connect_follow_the_schedule():
 
 
 def test_a_stall_shows_from_the_intended_time_only():
-    """A server that stands still for 0.3 s in every 3 s, one whole period: 10 % of the requests of a constant schedule wait, on
-    average half a stall; a closed loop of one connection sees a single slow request."""
+    """A server that stands still for 0.3 s in every 3 s, one whole period: 10 % of the requests of a constant schedule
+    wait, on average half a stall; a closed loop of one connection sees a single slow request."""
     def attempt():
         with peer(stall="0.3/3") as server:
             run = loadgen(server.target, *"--protocol echo --connections 20 --rate 500 --duration 3s".split())

@@ -92,7 +92,10 @@ def ping(handler):
 @pytest.mark.parametrize("how", [("--expect", r"+PONG\r\n"), ("--until", r"\r\n"), ("--reply", "7")])
 def test_raw(how, engine):
     with served(ping) as target:
-        run = loadgen(target, "--protocol", "raw", "--connections", 3, "--depth", 4, "--send", r"PING\r\n", *how, "--engine", engine)
+        run = loadgen(
+            target, "--protocol", "raw", "--connections", 3, "--depth", 4, "--send", r"PING\r\n", *how, "--engine",
+            engine
+        )
     assert run.good, run.err
     assert run.doc["counts"]["received_bytes"] == 7 * (run.doc["counts"]["ok"] + run.doc["counts"]["warmup_ok"])
 
@@ -101,7 +104,10 @@ def test_raw_from_files(tmp_path):
     (tmp_path / "send").write_bytes(b"PING\r\n")
     (tmp_path / "reply").write_bytes(b"+PANG\r\n")
     with served(ping) as target:
-        run = loadgen(target, "--protocol", "raw", "--connections", 3, "--send", f"@{tmp_path}/send", "--expect", f"@{tmp_path}/reply")
+        run = loadgen(
+            target, "--protocol", "raw", "--connections", 3, "--send", f"@{tmp_path}/send", "--expect",
+            f"@{tmp_path}/reply",
+        )
     assert run.bad and set(run.failures) == {"mismatch"}
 
 
@@ -109,5 +115,7 @@ def test_raw_from_files(tmp_path):
 def test_addresses(tmp_path, engine):
     for where in ({"unix": tmp_path / "s"}, {"ipv6": True}, {}):
         with served(echo, **where) as target:
-            run = loadgen(target, *"--protocol echo --connections 5 --idle 5 --duration 100ms".split(), "--engine", engine)
+            run = loadgen(
+                target, *"--protocol echo --connections 5 --idle 5 --duration 100ms".split(), "--engine", engine
+            )
         assert run.good, run.err

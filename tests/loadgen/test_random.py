@@ -10,15 +10,21 @@ LIES = ("", "", "wrong", "extra", "short", "duplicate", "reorder", "foreign", "r
 
 def some_options(rng: random.Random, size: int) -> list:
     depth = rng.choice([1, 1, 2, 8, 100])
-    words = ["--protocol", "echo", "--size", size, "--connections", rng.choice([1, 2, 5, 40]), "--depth", depth,
-             "--engine", rng.choice(["epoll", "io_uring"]), "--wait", rng.choice(["block", "spin"]),
-             "--duration", rng.choice(["1ms", "50ms", "200ms"]), "--warmup", rng.choice(["0", "30ms"]), "--drain", rng.choice(["0", "100ms"])]
+    words = [
+        "--protocol", "echo", "--size", size, "--connections", rng.choice([1, 2, 5, 40]), "--depth", depth, "--engine",
+        rng.choice(["epoll", "io_uring"]), "--wait", rng.choice(["block", "spin"]), "--duration",
+        rng.choice(["1ms", "50ms", "200ms"]), "--warmup", rng.choice(["0", "30ms"]), "--drain",
+        rng.choice(["0", "100ms"]),
+    ]
     if rng.random() < 0.3:
         words += ["--per-connection", depth * rng.choice([1, 2, 5])]
     if rng.random() < 0.3:
         words += ["--idle", rng.choice([1, 10])]
     if rng.random() < 0.5:
-        words += ["--rate", rng.choice(["1k", "5k", "50k"]), "--arrival", rng.choice(["constant", "poisson"]), *rng.choice([(), ("--shed", "5ms")])]
+        words += [
+            "--rate", rng.choice(["1k", "5k", "50k"]), "--arrival", rng.choice(["constant", "poisson"]),
+            *rng.choice([(), ("--shed", "5ms")]),
+        ]
     elif rng.random() < 0.3:
         words += ["--think", "1ms"]
     if rng.random() < 0.2:
@@ -36,7 +42,9 @@ def test_any_mixture(seed):
     for _ in range(3):
         lie, size = rng.choice(LIES), rng.choice([1, 10, 16, 64, 500, 5000, 65536])
         with peer(size=size, **({"lie": lie, "every": rng.choice([1, 2, 3, 7, 50])} if lie else {})) as server:
-            run = loadgen(server.target, *some_options(rng, size), "--timeout", rng.choice(["20ms", "5s"]) if lie else "20s")
+            run = loadgen(
+                server.target, *some_options(rng, size), "--timeout", rng.choice(["20ms", "5s"]) if lie else "20s"
+            )
         if run.status == 2:
             assert "--rate: a request takes at least" in run.err  # not all that is drawn here is possible
             continue

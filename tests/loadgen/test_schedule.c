@@ -30,7 +30,7 @@ static void constant_arrivals_do_not_drift(void **state)
 	uint64_t i = 0;
 
 	(void)state;
-	schedule_init(&s, &p, START_NS, 0, 1, 0, 1, 1, false, 1);
+	schedule_init(&s, &p, START_NS, 0, (struct share){1, 0, 1}, (struct arrivals){false, 1, 1});
 	for (; s.next_ns != CLOCK_NEVER; i++, schedule_advance(&s)) {
 		if (i % 997 == 0 || i > 10799000)
 			assert_in_range(s.next_ns - START_NS, i * 1000000 / 3, i * 1000000 / 3 + 1);
@@ -47,7 +47,8 @@ static void threads_interlock(void **state)
 
 	(void)state;
 	for (uint32_t t = 0; t < 4; t++)
-		schedule_init(&threads[t], &p, 0, 0, 0.25, t, 4, t + 1, false, 1);
+		schedule_init(
+			&threads[t], &p, 0, 0, (struct share){0.25, t, 4}, (struct arrivals){false, 1, t + 1});
 	for (uint64_t due_ns = 0; due_ns < NS_PER_S; due_ns += NS_PER_MS, requests++) {
 		assert_int_equal(threads[requests % 4].next_ns, due_ns);
 		schedule_advance(&threads[requests % 4]);
@@ -66,7 +67,7 @@ static void ramps_follow_the_area(void **state)
 	(void)state;
 	assert_int_equal(profile_length_ns(&p), 4 * NS_PER_S);
 	assert_true(fabs(profile_requests(&p) - (4000 + 3000 + 1750)) < 1e-6);
-	schedule_init(&s, &p, START_NS, 0, 1, 0, 1, 1, false, 1);
+	schedule_init(&s, &p, START_NS, 0, (struct share){1, 0, 1}, (struct arrivals){false, 1, 1});
 	for (; s.next_ns != CLOCK_NEVER; requests++, schedule_advance(&s)) {
 		double t = (double)(s.next_ns - START_NS) / 1e9, area;
 		if (t <= 2)
@@ -87,7 +88,7 @@ static void the_warm_up_comes_first(void **state)
 	uint64_t before = 0, inside = 0;
 
 	(void)state;
-	schedule_init(&s, &p, START_NS, NS_PER_S, 1, 0, 1, 1, false, 1);
+	schedule_init(&s, &p, START_NS, NS_PER_S, (struct share){1, 0, 1}, (struct arrivals){false, 1, 1});
 	for (; s.next_ns != CLOCK_NEVER; schedule_advance(&s)) {
 		if (s.next_ns < START_NS + NS_PER_S)
 			before++;
@@ -129,7 +130,7 @@ static void poisson_gaps_are_exponential(void **state)
 
 	(void)state;
 	for (uint64_t seed = 1; seed <= 5; seed++) {
-		schedule_init(&s, &p, START_NS, 0, 1, 0, 1, 1, true, seed);
+		schedule_init(&s, &p, START_NS, 0, (struct share){1, 0, 1}, (struct arrivals){true, seed, 1});
 		for (int i = 0; i < GAPS; i++) {
 			uint64_t before = s.next_ns;
 			schedule_advance(&s);
@@ -147,10 +148,10 @@ static void seeds_and_threads_differ_and_repeat(void **state)
 	struct schedule a, b, other_seed, other_thread;
 
 	(void)state;
-	schedule_init(&a, &p, 0, 0, 1, 0, 2, 1, true, 5);
-	schedule_init(&b, &p, 0, 0, 1, 0, 2, 1, true, 5);
-	schedule_init(&other_seed, &p, 0, 0, 1, 0, 2, 1, true, 6);
-	schedule_init(&other_thread, &p, 0, 0, 1, 1, 2, 2, true, 5);
+	schedule_init(&a, &p, 0, 0, (struct share){1, 0, 2}, (struct arrivals){true, 5, 1});
+	schedule_init(&b, &p, 0, 0, (struct share){1, 0, 2}, (struct arrivals){true, 5, 1});
+	schedule_init(&other_seed, &p, 0, 0, (struct share){1, 0, 2}, (struct arrivals){true, 6, 1});
+	schedule_init(&other_thread, &p, 0, 0, (struct share){1, 1, 2}, (struct arrivals){true, 5, 2});
 	assert_int_not_equal(a.next_ns, other_seed.next_ns);
 	assert_int_not_equal(a.next_ns, other_thread.next_ns);
 	for (int i = 0; i < 500; i++, schedule_advance(&a), schedule_advance(&b))

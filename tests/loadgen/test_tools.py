@@ -46,7 +46,10 @@ def test_one_result_merged_is_itself(tmp_path):
     _, out, _ = merge(tmp_path / "a")
     merged = json.loads(out)
     assert merged["latency_intended_ns"]["unfinished"] > 0
-    for name in ("latency_intended_ns", "latency_sent_ns", "schedule_lag_ns", "generator_lag_ns", "connect_ns", "counts", "errors", "connects"):
+    for name in (
+        "latency_intended_ns", "latency_sent_ns", "schedule_lag_ns", "generator_lag_ns", "connect_ns", "counts",
+        "errors", "connects",
+    ):
         assert merged[name] == run.doc[name]
 
 
@@ -80,7 +83,9 @@ def test_populations_and_classes_are_merged_by_name(tmp_path):
     assert sum(one["share"] for one in merged["classes"]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"counts": {}, "errors": {}, "warmup_errors": {}, "connect_ns": {"n": 1}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"counts": {}, "errors": {}, "warmup_errors": {}, "connect_ns": {"n": 1}}']
+)
 def test_what_is_no_result_is_refused(tmp_path, content):
     (tmp_path / "bad").write_text(content)
     status, out, err = merge(tmp_path / "bad")
@@ -88,8 +93,9 @@ def test_what_is_no_result_is_refused(tmp_path, content):
 
 
 def search() -> float:
-    """Four connections and 50 ms per reply: 80 replies per second are the most there can be, and a queue means missing p75 = 150 ms. On a
-    crowded host the true answer is less; whatever it is, the search has closed in on it, and the record agrees with itself."""
+    """Four connections and 50 ms per reply: 80 replies per second are the most there can be, and a queue means missing
+    p75 = 150 ms. On a crowded host the true answer is less; whatever it is, the search has closed in on it, and the
+    record agrees with itself."""
     with peer(delay=50_000_000) as server:
         run = loadgen(server.target, *"--protocol echo --connections 4 --duration 1s --find-rate p75=150ms".split())
     found = run.doc["find_rate"]
@@ -165,15 +171,22 @@ def test_a_population_that_fails_fails_the_run():
 
 def test_populations_mix_protocol_options():
     with served(http(lambda n, path: page(path.encode()))) as target:
-        run = loadgen(target, *"--protocol http --connections 2 --path /a".split(), "--population", "b: --connections 2 --path '/b'",
-                      "--population", "same: --connections=1 --think=1ms")
+        run = loadgen(
+            target, *"--protocol http --connections 2 --path /a".split(), "--population",
+            "b: --connections 2 --path '/b'", "--population", "same: --connections=1 --think=1ms"
+        )
     assert run.good, run.err
     assert run.doc["expected"]["path"] == "/a"
     assert [p["expected"]["path"] for p in run.doc["populations"]] == ["/b", "/a"]
 
 
-@pytest.mark.parametrize("text", ["churn", ": --connections 1", "x: --json f", "x: --connections", "x: --connections 0", "x:", "x: 'a",
-                                  "x: --connections 1 --rate 5 --think 1s", "x: --connections 1 --duration 5s"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "churn", ": --connections 1", "x: --json f", "x: --connections", "x: --connections 0", "x:", "x: 'a",
+        "x: --connections 1 --rate 5 --think 1s", "x: --connections 1 --duration 5s",
+    ],
+)
 def test_wrong_populations(text):
     done = subprocess.run([LOADGEN, *"--target 127.0.0.1:9 --protocol echo --connections 1 --population".split(), text],
                           capture_output=True, timeout=20)
