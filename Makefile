@@ -178,7 +178,7 @@ crosscheck: all  ## the same servers under our load generator, wrk, h2load and a
 	@bench/require.sh bench test
 	@$(BENCH) crosscheck $(if $(BLOCKS),--blocks $(BLOCKS))
 
-reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=servers|...: only these)
+reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=loadgen: only these)
 	@bench/require.sh bench extras
 	@$(BENCH) reach $(GROUP)
 
