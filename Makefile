@@ -115,7 +115,9 @@ TEST_PARTS += $(ARMS)
 # The load generator's own way of recording, timed by itself.
 $(BUILD)/arms/record_cost: tests/arms/record_cost.c $(filter-out $(BUILD)/loadgen.d/main.o,$(LOADGEN))
 	@mkdir -p $(@D)
-	$(CC) -Iloadgen $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ -ljansson -luring -lm
+	$(CC) -Iloadgen $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) -ljansson -luring -lm
+
+-include $(wildcard $(BUILD)/arms/*.d)
 
 # Before anything is compiled, once per build folder: is the build tier here?  make reads this stamp as a makefile, so
 # it starts anew after an installation, when pkg-config finds more than before.

@@ -141,6 +141,8 @@ static inline bool floor_over(struct floor_client *f)
 		return false;
 	if (!f->begun_ns) {
 		f->begun_ns = now;
+		f->end_ns +=
+			now - f->begin_ns; /* as long as asked, even if this process got no CPU for a while */
 		f->replies_before = f->replies;
 		f->cpu_before_ns = floor_clock(CLOCK_PROCESS_CPUTIME_ID);
 	}

@@ -123,8 +123,8 @@ def test_a_floor_client_counts_what_the_server_counts(name: str, path: str) -> N
         assert done.returncode == 0, done.stderr
         server.stop()
         told, served = json.loads(done.stdout), serve.counters(server)
-        assert 50 < told["requests"] < served["requests"], "the warm-up is not in the window"
-        assert 0 < told["cpu_ns"] < told["window_ns"] and 0.25e9 < told["window_ns"] < 3e9
+        assert 0 < told["requests"] < served["requests"], "the warm-up is not in the window"
+        assert 0 < told["cpu_ns"] <= told["window_ns"] and told["window_ns"] >= 0.3e9
         assert served["accepted"] == 8 + 1, "one connection to learn the length of a reply"
     finally:
         server.close()
