@@ -47,8 +47,8 @@ def measure(arm: Arm, bed: Bed) -> dict:
     try:
         target = serve.wait_ready(server)
         found = []
-        for count in counts:
-            count = join(crowd, target, count, server.pid)
+        for count in forking(counts, crowd, target, server.pid):
+            join(crowd, target, count)
             found.append(look(server.pid, count))
         return record | {"at": found} | per_connection(found)
     except serve.Failed as why:
@@ -62,12 +62,20 @@ def measure(arm: Arm, bed: Bed) -> dict:
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
-def join(crowd: list[socket.socket], target: str, count: int, server: int) -> int:
-    """Connects until there are that many, or a process for each of MANY_PROCESSES; how many there are."""
+def forking(counts: tuple[int, int], crowd: list[socket.socket], target: str, server: int) -> tuple[int, int]:
+    """The counts, or fewer for a server that starts a process for each connection: two tell."""
+    before = len(serve.group_of(server))
+    join(crowd, target, min(2, counts[0]))
+    if len(serve.group_of(server)) < before + 2:
+        return counts
+    most = min(MANY_PROCESSES, counts[1])
+    return most // 10, most
+
+
+def join(crowd: list[socket.socket], target: str, count: int) -> None:
+    """Connects until there are that many; each has had a reply."""
     address, _, port = target.rpartition(":")
     while len(crowd) < count:
-        if len(crowd) >= MANY_PROCESSES and len(serve.group_of(server)) > MANY_PROCESSES:
-            break
         new = [socket.create_connection((address, int(port)), timeout=PATIENCE_S) for _ in range(min(BATCH, count - len(crowd)))]
         crowd += new
         for client in new:
@@ -75,7 +83,6 @@ def join(crowd: list[socket.socket], target: str, count: int, server: int) -> in
         for client in new:
             if len(client.recv(len(REQUEST), socket.MSG_WAITALL)) < len(REQUEST):
                 raise ConnectionError("the server closed a connection")
-    return len(crowd)
 
 
 def look(server: int, connections: int) -> dict:
