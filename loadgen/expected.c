@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 const char *const content_names[] = {"bytes", "blocks", "length"};
 
 enum { MAX_TEXT = 1 << 26, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+/* How often the rehearsal looks whether somebody has interrupted it. */
+static const uint64_t LOOK_NS = 50 * NS_PER_MS;
 
 /* --- bytes from the command line --- */
 
@@ -148,13 +152,25 @@ static bool make_request(struct expected *e, const struct options *o)
 	return text != NULL;
 }
 
+/* SIGINT and SIGTERM are blocked, and wait to be taken. */
+static bool is_interrupted(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
+}
+
 static bool wait_for(int fd, short events, uint64_t deadline_ns)
 {
-	uint64_t now = clock_now();
 	struct pollfd one = {.fd = fd, .events = events};
-	struct timespec left = clock_timespec(now < deadline_ns ? deadline_ns - now : 0);
 
-	return ppoll(&one, 1, &left, NULL) > 0;
+	for (uint64_t now; (now = clock_now()) < deadline_ns && !is_interrupted();) {
+		uint64_t left_ns = deadline_ns - now < LOOK_NS ? deadline_ns - now : LOOK_NS;
+		struct timespec left = clock_timespec(left_ns);
+		if (ppoll(&one, 1, &left, NULL) > 0)
+			return true;
+	}
+	return false;
 }
 
 static bool send_all(int fd, const uint8_t *data, size_t length, uint64_t deadline_ns)
@@ -255,6 +271,8 @@ static int rehearse(
 
 	if (fd >= 0)
 		close(fd);
+	if (problem && is_interrupted())
+		problem = "interrupted";
 	if (problem) {
 		snprintf(why, size, "%s: the rehearsal of GET %s failed: %s", o->target, o->path, problem);
 		return STATUS_FAILED;

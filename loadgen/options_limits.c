@@ -13,7 +13,9 @@
 enum {
 	OWN_FDS = 32, /* for the program itself, and for each thread's engine */
 	CHURN_SOURCES = 16,
-	USABLE_PORTS_PERCENT = 80, /* close to all of them, connect() searches long */
+	EASY_PORTS_PERCENT =
+		40, /* connect() looks at the ports of one parity first: beyond half, at all of them */
+	USABLE_PORTS_PERCENT = 80, /* close to all of them, it searches very long */
 	FRAME_HEAD_BYTES = 16,
 	TIME_WAIT_S = 60,
 	TIME_WAIT_REUSED_S = 1, /* where the kernel may use such a port again */
@@ -77,7 +79,8 @@ static bool check_sources(const struct options *o, struct target *target, char *
 			o->sources);
 	if (target->address.ss_family == AF_UNIX)
 		return true;
-	uint64_t needed = usable ? (sockets + usable - 1) / usable : 0;
+	uint64_t easy = local_ports() * EASY_PORTS_PERCENT / 100,
+		 needed = easy ? (sockets + easy - 1) / easy : 0;
 	target->sources = (unsigned)(options_given(o, "sources") ? o->sources
 				     : loopback && churn         ? CHURN_SOURCES
 								 : needed);

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from conftest import ENGINES, loadgen, peer, running
+from servers import served
 
 ECHO = ("--protocol", "echo", "--connections", 4)
 
@@ -109,6 +110,19 @@ def test_interrupted_in_the_warm_up():
         run = load.finish()
     assert run.status == 3
     assert run.doc["window_ns"] == 0 and run.doc["counts"]["scheduled"] == 0
+
+
+def test_interrupted_in_the_rehearsal():
+    def silent(handler):
+        handler.rfile.read()
+
+    with served(silent) as target, running(target, "--protocol", "http", "--connections", 1, "--timeout", "60s") as load:
+        time.sleep(0.5)
+        load.send_signal(signal.SIGINT)
+        begun = time.monotonic()
+        run = load.finish()
+    assert time.monotonic() - begun < 10
+    assert run.status == 1 and "interrupted" in run.doc["error"]
 
 
 def test_interrupted_while_connecting():
