@@ -146,7 +146,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list doctor plots docs demo anatomy crosscheck reach micro print-flags
+.PHONY: bench list doctor plots docs demo startup anatomy crosscheck reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory -j $(shell nproc) all
@@ -179,6 +179,10 @@ anatomy: all  ## system calls per request by name, in lock-step and under load, 
 crosscheck: all  ## the same servers under our load generator, wrk, h2load and ab: do they agree, and why not (half an hour)
 	@bench/require.sh bench test
 	@$(BENCH) crosscheck $(if $(BLOCKS),--blocks $(BLOCKS))
+
+startup: all  ## whole commands under hyperfine: each server's start to READY, and clients that greet at once
+	@bench/require.sh bench
+	@$(BENCH) startup
 
 reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and plain loops (GROUP=loadgen: only these)
 	@bench/require.sh bench extras

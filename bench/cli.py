@@ -7,7 +7,25 @@ import time
 
 from rich.console import Console
 
-from bench import adhoc, agree, anatomy, check, crosscheck, demo, docs, doctor, listing, micro, paths, prepare, reach, records, report, runner
+from bench import (
+    adhoc,
+    agree,
+    anatomy,
+    check,
+    crosscheck,
+    demo,
+    docs,
+    doctor,
+    listing,
+    micro,
+    paths,
+    prepare,
+    reach,
+    records,
+    report,
+    runner,
+    startup,
+)
 from bench.errors import BenchError
 
 EPILOG = """examples:
@@ -93,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     crosscheck.add_options(command("crosscheck", do_crosscheck, said))
     reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
     micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
+    startup.add_options(command("startup", do_startup, "time whole commands with hyperfine: start to READY, and clients that greet at once"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
     return top
@@ -209,6 +228,10 @@ def do_reach(options: argparse.Namespace, console: Console) -> int:
 
 def do_micro(options: argparse.Namespace, console: Console) -> int:
     return micro.from_options(console, options)
+
+
+def do_startup(options: argparse.Namespace, console: Console) -> int:
+    return startup.run(console, options)
 
 
 def do_demo(options: argparse.Namespace, console: Console) -> int:
