@@ -147,17 +147,17 @@ def finish_order(server: Server, delays_us: list[int]) -> list[int]:
 
 
 def test_mixed_delays_do_not_hold_each_other_up(model: Model, protocol: str, serve) -> None:
-    """Asked in random order over as many connections, answered in the order of their deadlines; by a model that
-    serves one client at a time in the order of arrival."""
+    """Asked in random order over as many connections. Nobody is answered after one whose delay is far longer, by what
+    a busy machine cannot make of it; by a model that serves one client at a time, all are in the order of arrival."""
     server, dice = serve(protocol), random.Random(7)
-    delays = [100_000 + 60_000 * i for i in range(8 if not model.alone else 4)]
+    delays = [100_000 + 120_000 * i for i in range(8 if not model.alone else 3)]
     for _ in range(3):
         dice.shuffle(delays)
         order = finish_order(server, delays)
-        expected = list(delays) if model.alone else sorted(delays)
-        if order == expected:
+        passed = [(a, b) for i, a in enumerate(order) for b in order[i:] if a - b >= 350_000]
+        if order == delays if model.alone else not passed:
             return
-    raise AssertionError(f"asked {delays}, answered {order}, three times not in the order {expected}")
+    raise AssertionError(f"asked {delays}, answered {order}: held up, three times")
 
 
 @pytest.mark.having("delay-blocks")

@@ -27,7 +27,7 @@ LIARS = {
     "takes-a-fin-for-the-end": "half_close_keeps or half_close_after",
     "drops-what-it-owes-at-eof": "end_of_input or (half_close_keeps and large)",
     "early-delay": "a_delay_is_never_early and (greet-100 or http-100 or frame-100000)",
-    "delays-in-order-of-arrival": "order_of_their_deadlines",
+    "delays-in-order-of-arrival": "order_of_their_deadlines or mixed_delays",
     "delay-blocks-does-not": "delay_blocks_lets",
     "answers-the-wrong-client": "reused_descriptor",
     "unbounded-buffer": "a_client_that_never_reads and echo and not leaves",
