@@ -1,14 +1,19 @@
 """System calls per request: what strace counts is what each page says, call by call."""
 
+import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT, House
 
-from bench import arms, lockstep, pages
+from bench import anatomy, arms, lockstep, pages, traced
 from bench.errors import BenchError
 from bench.serve import Unavailable
+from plots import anatomy as drawing
 
 BUILT = arms.model_names()
 CPUS = sorted(os.sched_getaffinity(0))
@@ -121,3 +126,81 @@ def test_a_lost_server_is_an_error_and_no_endless_wait() -> None:
         listener.accept()[0].close()
         with pytest.raises((BenchError, ConnectionError)):
             client.ask(lockstep.CASES[0])
+
+
+# --- records, tables, figure ------------------------------------------------------------------------------------------
+
+
+def records_of(**models: dict) -> list[dict]:
+    found = [{"schema": 1, "kind": "run", "run": "a-run", "requests": 10, "environment": "a host"}]
+    for model, told in models.items():
+        found.append({"schema": 1, "kind": "model", "model": model, "protocols": ["echo"], "clients_at_once": None, "needs": []})
+        found.append({"schema": 1, "kind": "lockstep", "model": model, "case": "echo", "calls": told["calls"]})
+        found.append({"schema": 1, "kind": "tracepoints", "model": model, "valid": told["valid"], "calls": told["calls"]})
+    return found
+
+
+def test_an_invalid_load_is_neither_drawn_nor_told(tmp_path: Path) -> None:
+    found = records_of(poll={"calls": {"ppoll": 1.0}, "valid": False}, epoll_lt={"calls": {"recvfrom": 0.5}, "valid": True})
+    (tmp_path / anatomy.FILE).write_text("".join(json.dumps(record) + "\n" for record in found))
+    anatomy.derive(tmp_path)
+    shown = json.loads((tmp_path / "derived" / "anatomy.json").read_text())
+    assert list(shown["models"]) == ["poll", "epoll_lt"], "in the readers' order"
+    assert shown["models"]["poll"] == {"lockstep": {"ppoll": 1.0}, "load": None}
+    assert shown["models"]["epoll_lt"]["load"] == {"recvfrom": 0.5}
+
+
+@pytest.mark.parametrize(
+    "calls, said",
+    [
+        ({"sendto": 1.0, "recvfrom": 1.0}, "recvfrom, sendto"),
+        ({"futex": 3.0, "sendto": 1.0001}, "futex × 3, sendto"),
+        ({"accept4": 0.003, "epoll_wait": 0.0512}, "epoll_wait × 0.05"),
+        ({}, "none"),
+    ],
+)
+def test_calls_are_told_in_words(calls: dict, said: str) -> None:
+    assert anatomy.calls_text({"calls": calls}) == said
+
+
+def test_the_figure_names_every_model_and_no_texts_leave_the_page() -> None:
+    many = {f"call_{i}": 2.0 for i in range(8)}
+    models = {name: {"lockstep": {"epoll_pwait2": 1.0, "recvfrom": 1.0}, "load": None} for name in arms.ORDER}
+    models["posix_aio"] = {"lockstep": many, "load": {"sendto": 0.3}}
+    figure = drawing.draw({"models": models, "environment": "a host", "run": "a-run"})
+    figure.canvas.draw()
+    page = figure.bbox
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == list(arms.ORDER)
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text.get_text()
+    assert any("16 →" in text.get_text() for text in figure.axes[0].texts), "a bar that leaves the panel says its length"
+
+
+def test_perfs_counts_are_read_by_name() -> None:
+    text = "# started on\n\n51,,syscalls:sys_enter_accept4,1,100.00,,\n0,,syscalls:sys_enter_futex,1,100,,\n99,,raw_syscalls:sys_enter,1,100.00,,\n"
+    assert traced.counts_of(text) == {"accept4": 51, "futex": 0, "raw_syscalls:sys_enter": 99}
+
+
+def test_a_wrong_pass_or_model_is_refused_with_the_nearest(house: House) -> None:
+    house.servers("epoll_lt")
+    done = house.bench("anatomy", "epoll_lt", "--only", "lockstp")
+    assert done.returncode == 2 and "no pass 'lockstp' (did you mean lockstep?)" in done.stderr
+    done = house.bench("anatomy", "epol_lt")
+    assert done.returncode == 2 and "did you mean epoll_lt" in done.stderr
+
+
+def test_the_command_leaves_records_and_a_table(tmp_path: Path) -> None:
+    if "epoll_lt" not in BUILT or lockstep.why_impossible():
+        pytest.skip("epoll_lt is not built, or strace is not here")
+    command = [sys.executable, "-m", "bench", "anatomy", "epoll_lt", "--only", "lockstep", "--requests", "5"]
+    done = subprocess.run(
+        [*command, "--results", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        env={**os.environ, "MUXBENCH_LOCK": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "epoll_pwait2, recvfrom, sendto" in done.stdout
+    found = anatomy.read(next(tmp_path.iterdir()))
+    assert [record["case"] for record in found if record["kind"] == "lockstep"] == [case.name for case in lockstep.CASES]
+    assert found[0]["kind"] == "run" and all(record["schema"] == 1 for record in found)
