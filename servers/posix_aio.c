@@ -149,19 +149,20 @@ static void start_threads(void)
 		die("no memory for a table of %ld descriptors", descriptors);
 }
 
+/* The sweep comes before anything new is started: what it finds when no signal was there has lost its own. */
 static void turn(void)
 {
 	bool told = take_signal();
+	if (clock_now_ns() - swept_ns > sweep_after_ns) {
+		bool found = sweep();
+		if (found && !told)
+			sweep_after_ns = SWEEP_MIN_NS;
+		else if (sweep_after_ns < SWEEP_MAX_NS)
+			sweep_after_ns *= 2;
+	}
 	if (crowd && !server_stopping)
 		accept_clients();
 	resume_expired();
-	if (clock_now_ns() - swept_ns < sweep_after_ns)
-		return;
-	bool found = sweep();
-	if (!told && found)
-		sweep_after_ns = SWEEP_MIN_NS;
-	else if (sweep_after_ns < SWEEP_MAX_NS)
-		sweep_after_ns *= 2;
 }
 
 /* One call takes one signal, and sleeps if there is none. SIGIO comes once, however many clients have. False:
