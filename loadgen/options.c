@@ -166,6 +166,25 @@ static bool set(const struct row *row, struct options *o, const char *text, char
 	return false;
 }
 
+enum { HELP_INDENT = 31, HELP_WIDTH = 100 };
+
+/* The text, wrapped at blanks, in the right column; the cursor stands in it already. */
+static void print_wrapped(const char *text)
+{
+	size_t room = HELP_WIDTH - HELP_INDENT, length;
+
+	while ((length = strlen(text)) > room) {
+		size_t cut = room;
+		while (cut > 0 && text[cut] != ' ')
+			cut--;
+		if (cut == 0)
+			break; /* one long word */
+		printf("%.*s\n%*s", (int)cut, text, HELP_INDENT, "");
+		text += cut + 1;
+	}
+	puts(text);
+}
+
 static void print_help(void)
 {
 	puts("loadgen: drives a server, checks every reply, and measures.\n\n"
@@ -178,7 +197,11 @@ static void print_help(void)
 	     "      20,000 requests per second, and latency from the moment each was due\n"
 	     "  loadgen --target 127.0.0.1:6379 --protocol raw --connections 50 --send 'PING\\r\\n' --expect "
 	     "'+PONG\\r\\n'\n"
-	     "      any protocol with fixed requests and replies");
+	     "      any protocol with fixed requests and replies\n"
+	     "  loadgen --target 127.0.0.1:8080 --protocol frame --connections 50 --class 'small: --weight 9' "
+	     "--class "
+	     "'large: --reply 64KiB'\n"
+	     "      nine small requests for each large one, on the same connections");
 	for (size_t i = 0; i < options_row_count; i++) {
 		char left[64];
 		if (!options_rows[i].name) {
@@ -187,7 +210,8 @@ static void print_help(void)
 		}
 		snprintf(left, sizeof(left), "--%s %s", options_rows[i].name,
 			options_rows[i].argument ? options_rows[i].argument : "");
-		printf("  %-28s %s\n", left, options_rows[i].help);
+		printf("  %-28s ", left);
+		print_wrapped(options_rows[i].help);
 	}
 	puts("\nTIME is 500ns, 100us, 1.5ms, 2s or 1m; a bare number is seconds. Rates and counts may end in k "
 	     "or M.\n"
