@@ -237,6 +237,15 @@ def wait_for_line(child: Child, prefix: str, seconds: float, stop: Stop | None =
         wait_any([child], 0.001, stop)
 
 
+def reaped_faults(pid: int) -> int:
+    """Page faults of the children that a process has waited for (cminflt of proc(5)): no child has none."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return int(stat.read().rpartition(")")[2].split()[8])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def memory_kib(pid: int, field: str = "VmRSS") -> int | None:
     """Resident memory of a process (VmRSS, or its peak VmHWM, of /proc/PID/status); None when it cannot be read."""
     try:

@@ -106,6 +106,7 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
     record["server"] |= {
         "pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)
     }
+    faults = host.reaped_faults(server.pid)
     network = Path(f"/proc/{server.pid}")  # its namespace's counters
     before = telemetry.snapshot(network=network)
     if witnesses.is_one(sample.options):
@@ -126,6 +127,7 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
         finally:
             loadgen.close()
     record["telemetry"] = telemetry.between(before, telemetry.snapshot(network=network))
+    record["server"]["forked"] = serve.forked(server.pid, pids, faults)
     stopped = server.stop()
     record["server"]["report"] = serve.counters(server)
     if not stopped:

@@ -38,13 +38,15 @@ def requests(record: dict) -> int | None:
 def server_cpu_ns(record: dict) -> float | None:
     """The server's process clocks over the window, read by the load generator; None if one is missing.
 
-    Processes that it forked for its clients are in it (records made before these were counted have none).
+    Processes that it forked for its clients are in it; None where there were some and nobody counted them.
     """
     pids = dig(record, "server", "pids") or []
     clocks = {watched.get("pid"): watched for watched in dig(record, "load", "watch") or []}
     used = [(clocks.get(pid) or {}).get("cpu_ns") for pid in pids]
-    forked = sum(watched.get("children_cpu_ns") or 0 for watched in clocks.values())
-    return None if not used or None in used else sum(used) + forked
+    forked = [watched["children_cpu_ns"] for watched in clocks.values() if watched.get("children_cpu_ns") is not None]
+    if not used or None in used or (dig(record, "server", "forked") and not forked):
+        return None
+    return sum(used) + sum(forked)
 
 
 def busy_ns(record: dict, side: str) -> float | None:
@@ -128,7 +130,10 @@ def client_ceiling_rps(record: dict) -> float | None:
 
 
 def rss_per_connection(record: dict) -> float | None:
-    """Peak resident memory over the fresh server's, in KiB per connection; None below 100, which drown in noise."""
+    """Peak resident memory over the fresh server's, in KiB per connection; None below 100, which drown in noise, and
+    for a server that forks, whose memory is not all its own (idle_memory.py sums it over its processes)."""
+    if dig(record, "server", "forked"):
+        return None
     peak, fresh = dig(record, "server", "peak_rss_kib"), dig(record, "server", "rss_fresh_kib")
     connections = (dig(record, "options", "connections") or 0) + (dig(record, "options", "idle") or 0)
     return None if peak is None or fresh is None or connections < 100 else max(0, peak - fresh) / connections

@@ -113,6 +113,11 @@ def group_of(leader: int) -> list[int]:
     return [leader, *sorted(members)]
 
 
+def forked(leader: int, known: list[int], faults: int) -> bool:
+    """Has a server more processes than those that were known, or has it reaped one since it had `faults`?"""
+    return host.reaped_faults(leader) > faults or not set(group_of(leader)) <= set(known)
+
+
 def counters(server: host.Child) -> dict | None:
     """The JSON line that a contract server prints on SIGTERM."""
     lines = [line for line in server.stdout().splitlines() if line.startswith("{")]
