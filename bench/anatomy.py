@@ -1,7 +1,7 @@
 """`make anatomy`: what a model does per request and holds per connection, beside how long it takes.
 
-Three passes over each model, none of which measures time: system calls in lock-step (bench/lockstep.py, exact), the same
-under load (bench/traced.py, where the kernel's tracepoints can be read), memory of idle connections
+Three passes over each model, none of which measures time: system calls in lock-step (bench/lockstep.py, exact), the
+same under load (bench/traced.py, where the kernel's tracepoints can be read), memory of idle connections
 (bench/idle_memory.py).  One JSON line per model and pass in results/TIME-anatomy/anatomy.jsonl; `python3 -m bench docs
 --anatomy RUN` makes a run the committed sample, from which docs/models.md gets its tables.
 """
@@ -30,8 +30,12 @@ FILE = "anatomy.jsonl"
 
 def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("models", nargs="*", metavar="MODEL", help="default: every model that is built")
-    command.add_argument("--only", metavar="A,B", default=",".join(PASSES), help=f"of the passes {', '.join(PASSES)} (default: all)")
-    command.add_argument("--requests", type=int, default=REQUESTS, metavar="N", help=f"in lock-step: N and 2 N (default: {REQUESTS})")
+    command.add_argument(
+        "--only", metavar="A,B", default=",".join(PASSES), help=f"of the passes {', '.join(PASSES)} (default: all)"
+    )
+    command.add_argument(
+        "--requests", type=int, default=REQUESTS, metavar="N", help=f"in lock-step: N and 2 N (default: {REQUESTS})"
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -69,8 +73,14 @@ def measure_all(models: list[Arm], passes: list[str], requests: int, bed: Bed, c
     """The records as they come; a model that fails has a record that says so, and the rest goes on."""
     for arm in models:
         begun = time.monotonic()
-        yield {"kind": "model", "model": arm.name, "protocols": arm.protocols, "clients_at_once": arm.clients_at_once,
-               "needs": arm.needs, "sha256": arm.sha256}
+        yield {
+            "kind": "model",
+            "model": arm.name,
+            "protocols": arm.protocols,
+            "clients_at_once": arm.clients_at_once,
+            "needs": arm.needs,
+            "sha256": arm.sha256,
+        }
         try:
             yield from of_model(arm, passes, requests, bed)
         except Unavailable as why:
@@ -136,7 +146,10 @@ def calls_text(record: dict | None, join: str = ", ") -> str:
     if not record:
         return "–"
     calls = sorted(record["calls"].items())
-    return join.join(name if round(n, 2) == 1 else f"{name} × {number(round(n, 2))}" for name, n in calls if n >= 0.01) or "none"
+    return (
+        join.join(name if round(n, 2) == 1 else f"{name} × {number(round(n, 2))}" for name, n in calls if n >= 0.01)
+        or "none"
+    )
 
 
 def bytes_text(value: int | None) -> str:
@@ -151,6 +164,11 @@ def table(found: list[dict]) -> Table:
         memory = of(found, model, "idle_memory") or {}
         load = of(found, model, "tracepoints")
         total = "–" if not load else number(round(sum(load["calls"].values()), 2)) if load["valid"] else "invalid"
-        shown.add_row(model, calls_text(of(found, model, "lockstep", "echo")), total,
-                      bytes_text(memory.get("user_bytes_per_idle_conn")), bytes_text(memory.get("kernel_bytes_per_idle_conn")))
+        shown.add_row(
+            model,
+            calls_text(of(found, model, "lockstep", "echo")),
+            total,
+            bytes_text(memory.get("user_bytes_per_idle_conn")),
+            bytes_text(memory.get("kernel_bytes_per_idle_conn")),
+        )
     return shown

@@ -29,7 +29,11 @@ def look(name: str, built: bool) -> Model:
         arm = arms.models([name])[0]
         return Model(name, arm.thesis, arm, tried(arm))
     lacks = pages.missing_libraries(page)
-    why = f"left out: this host has no {' '.join(lacks)}" if lacks else f"not in {paths.shown(paths.build_dir())}: run make"
+    why = (
+        f"left out: this host has no {' '.join(lacks)}"
+        if lacks
+        else f"not in {paths.shown(paths.build_dir())}: run make"
+    )
     return Model(name, page.thesis, None, why)
 
 

@@ -21,8 +21,13 @@ WRITE_WITHIN_S = 300.0
 
 
 @contextmanager
-def made(samples: Sequence[Sample], folder: Path, loadgen: str, undertaker: host.Undertaker | None = None,
-         stop: host.Stop | None = None) -> Iterator[dict[int, str]]:
+def made(
+    samples: Sequence[Sample],
+    folder: Path,
+    loadgen: str,
+    undertaker: host.Undertaker | None = None,
+    stop: host.Stop | None = None,
+) -> Iterator[dict[int, str]]:
     """A file for each size that the samples ask for: blocks -> the path that a server opens."""
     fds: dict[int, int] = {}
     try:
@@ -36,12 +41,14 @@ def made(samples: Sequence[Sample], folder: Path, loadgen: str, undertaker: host
 
 def make(path: Path, blocks: int, loadgen: str, undertaker: host.Undertaker | None, stop: host.Stop | None) -> int:
     """A nameless file of so many blocks; its descriptor."""
-    writer = host.Child([loadgen, "make-file", str(path.resolve()), str(blocks)], sorted(os.sched_getaffinity(0)), undertaker)
+    writer = host.Child(
+        [loadgen, "make-file", str(path.resolve()), str(blocks)], sorted(os.sched_getaffinity(0)), undertaker
+    )
     try:
         host.wait_any([writer], WRITE_WITHIN_S, stop)
         if not writer.ended() or writer.status != 0:
-            room = f"{blocks * BLOCK_BYTES / 2**20:.0f} MiB"
-            raise BenchError(f"the file of {room} for this run could not be made in {paths.shown(path.parent)}: {writer.last_words()}")
+            where, room = paths.shown(path.parent), f"{blocks * BLOCK_BYTES / 2**20:.0f} MiB"
+            raise BenchError(f"the file of {room} for this run could not be made in {where}: {writer.last_words()}")
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     finally:
         writer.close()

@@ -30,7 +30,9 @@ def take_sample(run: str, results: Path) -> None:
     folder = next((place for place in (Path(run), results / run) if (place / anatomy.FILE).is_file()), None)
     if not folder:
         known = [path.parent.name for path in results.glob(f"*/{anatomy.FILE}")]
-        raise UsageError(f"no anatomy run {run!r} in {paths.shown(results)}{nearest(run, known)}; make one with: make anatomy")
+        raise UsageError(
+            f"no anatomy run {run!r} in {paths.shown(results)}{nearest(run, known)}; make one with: make anatomy"
+        )
     kept = []
     for record in anatomy.read(folder):
         check_schema(record["schema"], folder / anatomy.FILE)
@@ -77,7 +79,9 @@ def memory(model: str) -> str:
     own, kernel = record["user_bytes_per_idle_conn"], record["kernel_bytes_per_idle_conn"]
     tasks = record["tasks_per_idle_conn"]
     said = f"{anatomy.bytes_text(own)} of its own, {anatomy.bytes_text(kernel)} of the kernel's for both ends"
-    return said + (f"; {number(tasks)} thread{'s' if tasks != 1 else ''} or process{'es' if tasks != 1 else ''}" if tasks else "")
+    return said + (
+        f"; {number(tasks)} thread{'s' if tasks != 1 else ''} or process{'es' if tasks != 1 else ''}" if tasks else ""
+    )
 
 
 def facts(model: str) -> Callable[[dict], str]:
@@ -85,7 +89,13 @@ def facts(model: str) -> Callable[[dict], str]:
 
     def block(_summary: dict) -> str:
         told = anatomy.of(sample(), model, "model")
-        at_once = "–" if not told else f"{told['clients_at_once']:,}" if told["clients_at_once"] else "as many as descriptors allow"
+        at_once = (
+            "–"
+            if not told
+            else f"{told['clients_at_once']:,}"
+            if told["clients_at_once"]
+            else "as many as descriptors allow"
+        )
         rows = {
             "system calls per request": calls(model, "echo"),
             "of a request that waits for a timer": calls(model, "delay"),
@@ -105,7 +115,10 @@ def facts(model: str) -> Callable[[dict], str]:
 
 def table(_summary: dict) -> str:
     """Every model's calls in lock-step and their number under load."""
-    lines = ["| model | a request | waits for a timer, more | a connection with one request | a request under load |", "|---|---|---|---:|---:|"]
+    lines = [
+        "| model | a request | waits for a timer, more | a connection with one request | a request under load |",
+        "|---|---|---|---:|---:|",
+    ]
     for model in pages.names():
         whole = anatomy.of(sample(), model, "lockstep", "connection")
         load = anatomy.of(sample(), model, "tracepoints")

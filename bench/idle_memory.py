@@ -76,7 +76,10 @@ def join(crowd: list[socket.socket], target: str, count: int) -> None:
     """Connects until there are that many; each has had a reply."""
     address, _, port = target.rpartition(":")
     while len(crowd) < count:
-        new = [socket.create_connection((address, int(port)), timeout=PATIENCE_S) for _ in range(min(BATCH, count - len(crowd)))]
+        new = [
+            socket.create_connection((address, int(port)), timeout=PATIENCE_S)
+            for _ in range(min(BATCH, count - len(crowd)))
+        ]
         crowd += new
         for client in new:
             client.sendall(REQUEST)
@@ -127,7 +130,9 @@ def per_connection(found: list[dict]) -> dict:
         caches = {name: round((many["slabs"][name] - few["slabs"].get(name, 0)) / more) for name in many["slabs"]}
     return {
         "user_bytes_per_idle_conn": round((many["user_bytes"]["Pss"] - few["user_bytes"]["Pss"]) / more),
-        "kernel_bytes_per_idle_conn": round(sum(many["kernel_bytes"].values()) / more - sum(few["kernel_bytes"].values()) / more),
+        "kernel_bytes_per_idle_conn": round(
+            sum(many["kernel_bytes"].values()) / more - sum(few["kernel_bytes"].values()) / more
+        ),
         "tasks_per_idle_conn": round((many["tasks"] - few["tasks"]) / more, 2),
         "slab_bytes_per_idle_conn": {name: b for name, b in sorted(caches.items(), key=lambda c: -c[1]) if b >= 16},
     }

@@ -1,8 +1,9 @@
 """System calls per request, exact: one connection, one request after the other, every call written down by strace.
 
 Calls are counted after N requests and after 2N; the difference divided by N is a request's share, from which set-up and
-end have cancelled.  The next request is sent, and calls are counted, only when the server is quiet: every thread asleep,
-and none woken meanwhile.  So nothing depends on who is faster, and the figures are whole numbers that any host repeats.
+end have cancelled.  The next request is sent, and calls are counted, only when the server is quiet: every thread
+asleep, and none woken meanwhile.  So nothing depends on who is faster, and the figures are whole numbers that any
+host repeats.
 """
 
 import re
@@ -62,8 +63,13 @@ def count(arm: Arm, case: Case, requests: int, cpus: Sequence[int], undertaker: 
             twice = so_far()
     share = {name: (n - once[name]) / requests for name, n in sorted(twice.items()) if n != once[name]}
     return {
-        "kind": "lockstep", "model": arm.name, "case": case.name, "requests": requests,
-        "restless": client.quiet.restless, "calls": share, "totals": [once, twice],
+        "kind": "lockstep",
+        "model": arm.name,
+        "case": case.name,
+        "requests": requests,
+        "restless": client.quiet.restless,
+        "calls": share,
+        "totals": [once, twice],
     }
 
 
@@ -156,7 +162,9 @@ def is_whole(got: bytes, case: Case) -> bool:
     if case.protocol == "echo":
         return len(got) >= len(case.request)
     head, end, body = got.partition(HEAD_END)
-    length = next((line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), b"0")
+    length = next(
+        (line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), b"0"
+    )
     return bool(end) and len(body) >= int(length)
 
 

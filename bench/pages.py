@@ -28,10 +28,19 @@ from bench.errors import BenchError
 
 PAGES = paths.ROOT / "servers"
 # The kernel's name of what the C library calls otherwise; strace prints the kernel's.
-KERNEL_NAMES = {"recv": "recvfrom", "send": "sendto", "pselect": "pselect6", "sigtimedwait": "rt_sigtimedwait",
-                "sigwaitinfo": "rt_sigtimedwait", "pread": "pread64", "pwrite": "pwrite64"}
+KERNEL_NAMES = {
+    "recv": "recvfrom",
+    "send": "sendto",
+    "pselect": "pselect6",
+    "sigtimedwait": "rt_sigtimedwait",
+    "sigwaitinfo": "rt_sigtimedwait",
+    "pread": "pread64",
+    "pwrite": "pwrite64",
+}
 TIMES = {"": 1, "once": 1, "twice": 2, "thrice": 3}
-ITEM = re.compile(r"(?P<name>[a-z][a-z0-9_]*)(?P<open>\.\.\.)?(?: (?:(?P<word>once|twice|thrice)|(?P<number>\d+) times))?")
+ITEM = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*)(?P<open>\.\.\.)?(?: (?:(?P<word>once|twice|thrice)|(?P<number>\d+) times))?"
+)
 PER_CONNECTION = re.compile(r"Per idle connection: (.+?)\.(?: |$)", re.MULTILINE)
 PER_REQUEST = re.compile(r"Per request, one connection at a time: (.+?)\.(?: |$)")
 

@@ -36,7 +36,10 @@ def taken(connections: int, rate: int | None):
             watch = watch if len(watch) <= MAX_WATCHED else watch[:1]  # its children are counted with it
             told = loadgen(target, site, "--protocol", "echo", *options_of(name, connections, rate), watch=watch)
         record = {
-            "load": told, "server": {"pids": watch}, "placement": {"server": list(site.server_cpus)}, "options": {},
+            "load": told,
+            "server": {"pids": watch},
+            "placement": {"server": list(site.server_cpus)},
+            "options": {},
         }
         read = {HOST: "host_cpu_us_per_req", OWN: "server_cpu_us_per_req"}
         values = {name: metrics.METRICS[metric].read(record) for name, metric in read.items()}
@@ -97,9 +100,7 @@ def bars() -> list[tuple[str, str, str, str, float | None]]:
     ]
     more = [key for key in asked if key not in {(arm, reference, load) for arm, reference, load, _ in shown}]
     metric_of = {load: HOST if load.endswith("-rate") else OWN for load in LOADS}
-    return [
-        (*bar, asked.get(bar[:3])) for bar in [*shown, *((*key, metric_of[key[2]]) for key in more)]
-    ]
+    return [(*bar, asked.get(bar[:3])) for bar in [*shown, *((*key, metric_of[key[2]]) for key in more)]]
 
 
 def cheapest(medians: dict[str, float]) -> str | None:

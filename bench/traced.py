@@ -1,7 +1,7 @@
 """System calls per request under load: 50 connections at a fixed rate, counted by the kernel's tracepoints.
 
-Under load a wait returns more than one ready connection, and its call is shared by several requests; how many depends on
-rate and host, so these figures are measured and not exact.  perf counts entries into each call without stopping the
+Under load a wait returns more than one ready connection, and its call is shared by several requests; how many depends
+on rate and host, so these figures are measured and not exact.  perf counts entries into each call without stopping the
 server (perf-stat(1)).  Setting up the fifty connections is in the count: 0.003 of a call per request, or less.
 
 Only calls that the model makes in lock-step have an event of their own, for the kernel takes a while to arm each; one
@@ -23,8 +23,17 @@ from bench.runner import CHANCES
 
 TOTAL = "raw_syscalls:sys_enter"
 NAMED = "syscalls:sys_enter_"
-LOAD = {"protocol": "echo", "mode": "open", "arrival": "poisson", "connections": 50, "rate": 20000, "size": 64, "wait": "spin",
-        "warmup": "100ms", "duration": "900ms"}
+LOAD = {
+    "protocol": "echo",
+    "mode": "open",
+    "arrival": "poisson",
+    "connections": 50,
+    "rate": 20000,
+    "size": 64,
+    "wait": "spin",
+    "warmup": "100ms",
+    "duration": "900ms",
+}
 PATIENCE_S = 20.0
 
 
@@ -42,7 +51,8 @@ def why_impossible() -> str | None:
         return f"perf does not run: {error}"
     if tried.returncode != 0 or not counts_of(tried.stderr).get(TOTAL):
         said = [line.strip() for line in (tried.stderr + tried.stdout).splitlines() if line.strip()]
-        return f"perf counts no system calls, it needs tracefs and the right to read it: {said[0] if said else 'it says nothing'}"
+        why = said[0] if said else "it says nothing"
+        return f"perf counts no system calls, it needs tracefs and the right to read it: {why}"
     return None
 
 
@@ -74,7 +84,13 @@ def count(arm: Arm, calls: Iterable[str], bed: Bed) -> dict:
     totals["other"] = totals[TOTAL] - sum(n for name, n in totals.items() if name != TOTAL)
     share = {name: n / replies for name, n in sorted(totals.items()) if n and name != TOTAL}
     return {
-        "kind": "tracepoints", "model": arm.name, "valid": valid, "load": LOAD, "replies": replies, "calls": share, "totals": totals
+        "kind": "tracepoints",
+        "model": arm.name,
+        "valid": valid,
+        "load": LOAD,
+        "replies": replies,
+        "calls": share,
+        "totals": totals,
     }
 
 

@@ -18,8 +18,26 @@ from plots.style import FAINT, save
 WIDTH, HEAD, FOOT, ROW = 10.0, 1.15, 1.05, 0.27  # inches
 # One colour and hatch for what a call is for: in grey print the hatch tells them apart.
 KINDS = (
-    ("waits", ("select", "pselect6", "poll", "ppoll", "epoll_wait", "epoll_pwait", "epoll_pwait2", "rt_sigtimedwait",
-               "io_getevents", "io_pgetevents", "rt_sigsuspend", "nanosleep", "clock_nanosleep"), "#0072B2", ""),
+    (
+        "waits",
+        (
+            "select",
+            "pselect6",
+            "poll",
+            "ppoll",
+            "epoll_wait",
+            "epoll_pwait",
+            "epoll_pwait2",
+            "rt_sigtimedwait",
+            "io_getevents",
+            "io_pgetevents",
+            "rt_sigsuspend",
+            "nanosleep",
+            "clock_nanosleep",
+        ),
+        "#0072B2",
+        "",
+    ),
     ("receives", ("recvfrom", "read", "recvmsg", "readv", "pread64"), "#56B4E9", "//"),
     ("sends", ("sendto", "write", "sendmsg", "writev", "pwrite64"), "#009E73", "\\\\"),
     ("submits, and waits in the same call", ("io_uring_enter", "io_submit"), "#D55E00", "xx"),
@@ -45,9 +63,13 @@ def draw(found: dict) -> Figure:
     figure.text(0.012, 1 - 0.10 / height, "System calls per request by name", fontsize=13, fontweight="bold", va="top")
     used = sorted({kind_of(c) for r in [*exact.values(), *loaded.values()] if r for c, n in r.items() if n >= 0.01})
     handles = [Patch(facecolor=KINDS[k][2], hatch=KINDS[k][3], edgecolor="white", label=KINDS[k][0]) for k in used]
-    figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.36 / height), ncol=4, columnspacing=1.5)
-    said = ("Echo, 64 bytes. Left: counted by strace, exact; the next request is sent when the server sleeps. "
-            "Right: counted by the kernel's tracepoints, and dependent on rate and host; – was not measured.")
+    figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.36 / height), ncol=4, columnspacing=1.5
+    )
+    said = (
+        "Echo, 64 bytes. Left: counted by strace, exact; the next request is sent when the server sleeps. "
+        "Right: counted by the kernel's tracepoints, and dependent on rate and host; – was not measured."
+    )
     figure.text(0.012, 0.28 / height, "\n".join(textwrap.wrap(said, 172)), fontsize=7.5, color=FAINT, va="bottom")
     footer = f"{found['environment']}  ·  run {found['run']}"
     figure.text(0.012, 0.10 / height, footer, fontsize=6.8, color=FAINT, va="bottom")
@@ -82,16 +104,34 @@ def bar(axis: Axes, row: int, calls: dict[str, float], limit: float) -> None:
         shown = min(left + n, limit) - left
         size = 6.5 if len(call) < 10 else 5.6
         if shown > 0.0017 * limit * len(call) * size + 0.008 * limit:
-            axis.text(left + shown / 2, row, call, ha="center", va="center", fontsize=size, color="black",
-                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.7})
+            axis.text(
+                left + shown / 2,
+                row,
+                call,
+                ha="center",
+                va="center",
+                fontsize=size,
+                color="black",
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.7},
+            )
         left += n
     if left > limit:
-        axis.text(limit * 0.99, row, f"{left:.0f} →", ha="right", va="center", fontsize=8, fontweight="bold",
-                  bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1})
+        axis.text(
+            limit * 0.99,
+            row,
+            f"{left:.0f} →",
+            ha="right",
+            va="center",
+            fontsize=8,
+            fontweight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1},
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python3 -m plots.anatomy", description="Draws an anatomy run's figure, and prints its path.")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m plots.anatomy", description="Draws an anatomy run's figure, and prints its path."
+    )
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures")
     parser.add_argument("--svg", action="store_true", help="no PNG beside the SVG")

@@ -53,16 +53,30 @@ def panel(axis: Axes, summary: dict, cell: dict, arms: list[str], metric: str, r
     for row, arm in enumerate(arms):
         how, value = look(arm, arms), found[arm]
         if not value:
-            axis.text(0.03, row, "beyond all measured" if (cell["arms"].get(arm) or {}).get("values", {}).get(metric) else "–",
-                      transform=axis.get_yaxis_transform(), va="center", fontsize=7, color=FAINT)
+            axis.text(
+                0.03,
+                row,
+                "beyond all measured" if (cell["arms"].get(arm) or {}).get("values", {}).get(metric) else "–",
+                transform=axis.get_yaxis_transform(),
+                va="center",
+                fontsize=7,
+                color=FAINT,
+            )
             continue
         top = value["high"] if value["high"] is not None else value["median"]
         axis.plot([value["low"], top], [row, row], color=how.colour, linewidth=1.6, solid_capstyle="butt")
         axis.plot(value["median"], row, how.marker, color=how.colour, markersize=5)
-        axis.annotate(number(value["median"]), (max(top, value["median"]), row), xytext=(5, 0), textcoords="offset points",
-                      va="center", fontsize=7, annotation_clip=False)
+        axis.annotate(
+            number(value["median"]),
+            (max(top, value["median"]), row),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+            annotation_clip=False,
+        )
     axis.set_xscale("log")
-    axis.set_xlim(low / max(room ** 0.35, 1.1), high * room)
+    axis.set_xlim(low / max(room**0.35, 1.1), high * room)
     log_axis(axis.xaxis)
     if math.log10(high * room / low) > 1.2:  # narrow panels: labels a decade apart, or they run into each other
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=12))

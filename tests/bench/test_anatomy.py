@@ -22,8 +22,10 @@ REQUESTS = 20
 
 def page(tmp_path: Path, line: str, before: str = "") -> pages.Page:
     (tmp_path / "mine.c").write_text(
-        f'/* mine: a page.\n *\n * How it waits.\n *\n{before} * {line}\n * Needs nothing; pkg-config: libone libtwo\n */\n'
-        'static const struct model model = {\n\t.name = "mine",\n\t.thesis = "One sentence, "\n\t\t  "in two parts.",\n};\n'
+        f"/* mine: a page.\n *\n * How it waits.\n *\n{before} * {line}\n"
+        " * Needs nothing; pkg-config: libone libtwo\n */\n"
+        'static const struct model model = {\n\t.name = "mine",\n'
+        '\t.thesis = "One sentence, "\n\t\t  "in two parts.",\n};\n'
     )
     return pages.read("mine", tmp_path)
 
@@ -45,7 +47,11 @@ def test_a_library_that_is_not_here_is_named(tmp_path: Path) -> None:
 def test_a_page_with_a_half_in_the_kernel_needs_clang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLANG", "no-such-clang")
     lacking = {name: "no-such-clang" in pages.missing_libraries(pages.read(name)) for name in pages.names()}
-    assert {name for name, lacks in lacking.items() if lacks} == {path.stem for path in pages.PAGES.glob("bpf/*.c")} != set()
+    assert (
+        {name for name, lacks in lacking.items() if lacks}
+        == {path.stem for path in pages.PAGES.glob("bpf/*.c")}
+        != set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,9 @@ def test_a_page_with_a_half_in_the_kernel_needs_clang(monkeypatch: pytest.Monkey
     ],
 )
 def test_the_line_on_system_calls_is_parsed(tmp_path: Path, line: str, exact: dict, open_ended: set) -> None:
-    assert page(tmp_path, f"Per request, one connection at a time: {line}").calls == pages.Calls(exact, frozenset(open_ended))
+    assert page(tmp_path, f"Per request, one connection at a time: {line}").calls == pages.Calls(
+        exact, frozenset(open_ended)
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,9 @@ def test_each_page_says_what_strace_counts(model: str, case: lockstep.Case) -> N
 
 def test_a_difference_would_be_seen() -> None:
     """The pages' counts are not all alike, and a request on a connection of its own costs more."""
-    kept, fresh = (lockstep_of("epoll_lt", case)["calls"] for case in lockstep.CASES if case.name in ("echo", "connection"))
+    kept, fresh = (
+        lockstep_of("epoll_lt", case)["calls"] for case in lockstep.CASES if case.name in ("echo", "connection")
+    )
     assert kept == {"epoll_pwait2": 1, "recvfrom": 1, "sendto": 1}
     assert fresh["close"] == 1 and fresh["epoll_ctl"] == 1 and sum(fresh.values()) > sum(kept.values())
 
@@ -134,14 +144,20 @@ def test_a_lost_server_is_an_error_and_no_endless_wait() -> None:
 def records_of(**models: dict) -> list[dict]:
     found = [{"schema": 1, "kind": "run", "run": "a-run", "requests": 10, "environment": "a host"}]
     for model, told in models.items():
-        found.append({"schema": 1, "kind": "model", "model": model, "protocols": ["echo"], "clients_at_once": None, "needs": []})
+        found.append(
+            {"schema": 1, "kind": "model", "model": model, "protocols": ["echo"], "clients_at_once": None, "needs": []}
+        )
         found.append({"schema": 1, "kind": "lockstep", "model": model, "case": "echo", "calls": told["calls"]})
-        found.append({"schema": 1, "kind": "tracepoints", "model": model, "valid": told["valid"], "calls": told["calls"]})
+        found.append(
+            {"schema": 1, "kind": "tracepoints", "model": model, "valid": told["valid"], "calls": told["calls"]}
+        )
     return found
 
 
 def test_an_invalid_load_is_neither_drawn_nor_told(tmp_path: Path) -> None:
-    found = records_of(poll={"calls": {"ppoll": 1.0}, "valid": False}, epoll_lt={"calls": {"recvfrom": 0.5}, "valid": True})
+    found = records_of(
+        poll={"calls": {"ppoll": 1.0}, "valid": False}, epoll_lt={"calls": {"recvfrom": 0.5}, "valid": True}
+    )
     (tmp_path / anatomy.FILE).write_text("".join(json.dumps(record) + "\n" for record in found))
     anatomy.derive(tmp_path)
     shown = json.loads((tmp_path / "derived" / "anatomy.json").read_text())
@@ -175,11 +191,14 @@ def test_the_figure_names_every_model_and_no_texts_leave_the_page() -> None:
     for text in figure.texts:
         box = text.get_window_extent()
         assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, text.get_text()
-    assert any("16 →" in text.get_text() for text in figure.axes[0].texts), "a bar that leaves the panel says its length"
+    assert any(
+        "16 →" in text.get_text() for text in figure.axes[0].texts
+    ), "a bar that leaves the panel says its length"
 
 
 def test_perfs_counts_are_read_by_name() -> None:
-    text = "# started on\n\n51,,syscalls:sys_enter_accept4,1,100.00,,\n0,,syscalls:sys_enter_futex,1,100,,\n99,,raw_syscalls:sys_enter,1,100.00,,\n"
+    counted = ["51,,syscalls:sys_enter_accept4", "0,,syscalls:sys_enter_futex", "99,,raw_syscalls:sys_enter"]
+    text = "# started on\n\n" + "".join(f"{line},1,100.00,,\n" for line in counted)
     assert traced.counts_of(text) == {"accept4": 51, "futex": 0, "raw_syscalls:sys_enter": 99}
 
 
@@ -196,11 +215,17 @@ def test_the_command_leaves_records_and_a_table(tmp_path: Path) -> None:
         pytest.skip("epoll_lt is not built, or strace is not here")
     command = [sys.executable, "-m", "bench", "anatomy", "epoll_lt", "--only", "lockstep", "--requests", "5"]
     done = subprocess.run(
-        [*command, "--results", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [*command, "--results", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "MUXBENCH_LOCK": str(tmp_path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "epoll_pwait2, recvfrom, sendto" in done.stdout
     found = anatomy.read(next(tmp_path.iterdir()))
-    assert [record["case"] for record in found if record["kind"] == "lockstep"] == [case.name for case in lockstep.CASES]
+    assert [record["case"] for record in found if record["kind"] == "lockstep"] == [
+        case.name for case in lockstep.CASES
+    ]
     assert found[0]["kind"] == "run" and all(record["schema"] == 1 for record in found)

@@ -26,7 +26,7 @@ metrics = ["throughput_rps", "p99_us"]
 arms.models = ["thread_per_conn", "epoll_lt", "io_uring"]
 server.file = 512
 load = {protocol = "http", path = "/file/{0..511}", mode = "closed"}
-profiles.quick = {blocks = %d, warmup = "10ms", duration = "100ms", grid.connections = [4]}
+profiles.quick = {blocks = %d, warmup = "10ms", duration = "%s", grid.connections = [4]}
 """
 
 
@@ -35,7 +35,7 @@ def sample(**server: int) -> Sample:
 
 
 def start(folder: Path, count: int) -> subprocess.Popen:
-    (folder / "disk.toml").write_text(DISK % count)
+    (folder / "disk.toml").write_text(DISK % (count, "2s" if count == 1 else "100ms"))
     command = [sys.executable, "-m", "bench", "run", str(folder / "disk.toml"), "--no-figures", "--together"]
     command += ["--results", str(folder / "results")]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -46,7 +46,9 @@ def test_each_size_is_made_once_and_every_block_says_its_number(tmp_path: Path) 
     with blocks.made(asked, tmp_path, str(LOADGEN)) as files:
         assert set(files) == {8, 3} and list(tmp_path.iterdir()) == [], "it has no name"
         data = Path(files[8]).read_bytes()
-        assert [struct.unpack_from(">Q", data, n * 4096)[0] for n in range(8)] == list(range(8)) and len(data) == 8 * 4096
+        assert [struct.unpack_from(">Q", data, n * 4096)[0] for n in range(8)] == list(range(8)) and len(
+            data
+        ) == 8 * 4096
         assert blocks.resolved(asked[2], files).server == {"file": files[3]}
         assert blocks.resolved(asked[3], files) == asked[3]
         path = files[8]
@@ -75,7 +77,10 @@ def test_no_file_outlives_a_run_that_is_ended(tmp_path: Path, number: int) -> No
     end = time.monotonic() + 60
     while not list((tmp_path / "results").glob("*/samples.jsonl")) and time.monotonic() < end:
         time.sleep(0.05)
-    while not any(folder.stat().st_size for folder in (tmp_path / "results").glob("*/samples.jsonl")) and time.monotonic() < end:
+    while (
+        not any(folder.stat().st_size for folder in (tmp_path / "results").glob("*/samples.jsonl"))
+        and time.monotonic() < end
+    ):
         time.sleep(0.05)
     bench.send_signal(number)
     bench.communicate(timeout=60)

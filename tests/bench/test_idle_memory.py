@@ -57,4 +57,8 @@ def test_nothing_is_made_up_where_nothing_can_be_compared() -> None:
 
 def test_the_whole_process_group_is_weighed() -> None:
     here = idle_memory.look(os.getpid(), 1)
-    assert here["processes"] >= 1 and here["user_bytes"]["Pss"] > 1_000_000 and set(here["kernel_bytes"]) == set(idle_memory.KERNEL)
+    assert (
+        here["processes"] >= 1
+        and here["user_bytes"]["Pss"] > 1_000_000
+        and set(here["kernel_bytes"]) == set(idle_memory.KERNEL)
+    )

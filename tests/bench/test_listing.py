@@ -1,4 +1,4 @@
-"""`list models` shows every page, also those that cannot be built or run here; what a model lacks is refused by name."""
+"""`list models` shows every page, also one that cannot be built or run here; what a model lacks is refused by name."""
 
 from pathlib import Path
 
@@ -9,7 +9,9 @@ from bench import available, pages
 
 
 def write_page(folder: Path, name: str, libraries: str = "") -> None:
-    (folder / f"{name}.c").write_text(f'/* {name}: a page.{libraries} */\nstatic const struct model model = {{.thesis = "Thesis of {name}.",}};\n')
+    (folder / f"{name}.c").write_text(
+        f'/* {name}: a page.{libraries} */\nstatic const struct model model = {{.thesis = "Thesis of {name}.",}};\n'
+    )
 
 
 @pytest.fixture

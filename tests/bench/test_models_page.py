@@ -7,7 +7,9 @@ import pytest
 from bench import docs_models, pages, paths
 
 TEXT = (paths.ROOT / "docs" / "models.md").read_text()
-SECTIONS = {found[1]: found[2] for found in re.finditer(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)}
+SECTIONS = {
+    found[1]: found[2] for found in re.finditer(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)
+}
 
 
 @pytest.mark.parametrize("model", pages.names())

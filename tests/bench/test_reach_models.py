@@ -24,7 +24,9 @@ def test_the_bars_that_this_project_set_itself_are_among_them() -> None:
 
 def test_the_floor_is_loaded_alike_in_every_load() -> None:
     assert reach_models.options_of("floor", 100, 20000) == reach_models.options_of("floor", 1000, None)
-    assert "--rate" in reach_models.options_of("poll", 100, 20000) and "--rate" not in reach_models.options_of("poll", 100, None)
+    assert "--rate" in reach_models.options_of("poll", 100, 20000) and "--rate" not in reach_models.options_of(
+        "poll", 100, None
+    )
 
 
 def samples(**values: list[float]) -> list[dict]:
