@@ -60,6 +60,7 @@ def scheduling(proc: Path) -> dict[str, int | None]:
         "context_switches": int(lines["ctxt"][0]) if "ctxt" in lines else None,
         "forks": int(lines["processes"][0]) if "processes" in lines else None,
         "softirqs": soft[0] if soft else None,
+        "softirqs_net_tx": soft[3] if len(soft) > 3 else None,
         "softirqs_net_rx": soft[4] if len(soft) > 4 else None,
         "steal_ticks": int(lines["cpu"][7]) if len(lines.get("cpu", [])) > 7 else None,
     }
@@ -72,6 +73,7 @@ def snapshot(proc: Path = Path("/proc"), network: Path | None = None) -> dict[st
         **scheduling(proc),
         "pressure_cpu_us": pressure_us(proc, "cpu"),
         "pressure_memory_us": pressure_us(proc, "memory"),
+        "pressure_io_us": pressure_us(proc, "io"),
     }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import House
 
-from bench import derive, metrics, records
+from bench import checked, derive, metrics, records, telemetry
 
 
 @pytest.fixture(scope="module")
@@ -86,18 +86,31 @@ def test_export_reads_back(run: Path, delimiter: str) -> None:
     assert len(numpy_rows) == len(rows)
 
 
-def test_every_field_of_a_record_is_documented(run: Path) -> None:
+def fields_of(rules: dict) -> dict[str, dict]:
+    """Every field that a schema describes, with its rules, down to the leaves."""
+    found = {}
+    for name, inner in rules.get("properties", {}).items():
+        found |= {name: inner, **fields_of(inner)}
+    return found
+
+
+def test_every_record_fits_the_schema_and_every_field_of_it_is_documented(run: Path) -> None:
+    for record in records.read_samples(run):
+        checked.jsonschema.validate(record, checked.schema("sample"))
     text = (Path(__file__).resolve().parents[2] / "results" / "README.md").read_text()
-    record = records.read_samples(run)[0]
-    fields = {
-        *record,
-        *record["server"],
-        *record["server"]["life"],
-        *record["placement"],
-        *record["loadgen"],
-        *record["telemetry"],
-    }
-    assert {field for field in fields if f"`{field}`" not in text} == set()
+    assert {field for field in fields_of(checked.schema("sample")) if f"`{field}`" not in text} == set()
+
+
+def test_every_figure_of_a_record_has_a_unit_and_a_source_and_may_be_null_where_it_is_read_from_the_host() -> None:
+    rules = checked.schema("sample")["properties"]
+    assert set(rules["telemetry"]["properties"]) == set(telemetry.snapshot())
+    for name, field in {**rules["telemetry"]["properties"], **rules["server"]["properties"]["life"]["properties"]}.items():
+        assert field["unit"] and field["source"], name
+    for name in [*rules["telemetry"]["properties"]]:
+        assert "null" in rules["telemetry"]["properties"][name]["type"], name
+    for name in fields_of(checked.schema("sample")):
+        if name.rsplit("_", 1)[-1] in ("ns", "us", "kib", "s"):
+            assert fields_of(checked.schema("sample"))[name]["unit"] == {"kib": "KiB"}.get(name.rsplit("_", 1)[-1], name.rsplit("_", 1)[-1])
 
 
 def test_metrics_never_guess() -> None:

@@ -33,10 +33,12 @@ def test_reads_what_is_there_and_null_for_the_rest(tmp_path: Path) -> None:
         "context_switches": 1000,
         "forks": 50,
         "softirqs": 900,
+        "softirqs_net_tx": 3,
         "softirqs_net_rx": 444,
         "steal_ticks": 88,
         "pressure_cpu_us": 1234,
         "pressure_memory_us": None,
+        "pressure_io_us": None,
     }
 
 
