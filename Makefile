@@ -89,9 +89,9 @@ $(BUILD)/tools.d/%.o: bench/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-MICRO := $(patsubst bench/tools/micro/%.c,$(BUILD)/micro.d/%.o,$(wildcard bench/tools/micro/*.c))
+MICRO_PARTS := $(patsubst bench/tools/micro/%.c,$(BUILD)/micro.d/%.o,$(wildcard bench/tools/micro/*.c))
 
-$(BUILD)/micro: $(MICRO)
+$(BUILD)/micro: $(MICRO_PARTS)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ -luring
 
 $(BUILD)/micro.d/%.o: bench/tools/micro/%.c
@@ -166,7 +166,7 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=NAME: a crosscheck)
 	@bench/require.sh bench
 	@$(if $(CROSSCHECK),$(BENCH) crosscheck --sample $(CROSSCHECK))
-	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY))
+	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY)) $(if $(LAB),--lab $(LAB)) $(if $(MICRO),--micro $(MICRO))
 
 demo: all  ## the first source document's experiment, live: three clients at once on every model
 	@bench/require.sh bench

@@ -96,6 +96,8 @@ def parser() -> argparse.ArgumentParser:
     documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
     documents.add_argument("--anatomy", metavar="RUN", help="make this anatomy run's records the sample first")
+    documents.add_argument("--lab", metavar="RUN", help="make this run of the lab's experiments a sample first")
+    documents.add_argument("--micro", metavar="RUN", help="make this run of micro a sample first")
     agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
     agreed.add_argument("first", metavar="RUN")
     agreed.add_argument("second", metavar="RUN")
@@ -187,8 +189,9 @@ def do_export(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_docs(options: argparse.Namespace, console: Console) -> int:
-    run = records.find(paths.results_dir(options.results), options.run) if options.run else None
-    for path in docs.make(run, options.anatomy, paths.results_dir(options.results)):
+    taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro)
+    docs.take(taken, paths.results_dir(options.results))
+    for path in docs.make():
         console.print(f"made: {paths.shown(path)}")
     return 0
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import crosscheck_text, derive, docs_models, paths, records
+from bench import crosscheck_text, derive, docs_lab, docs_models, paths, records
 from bench.arms import sort_key
 from bench.errors import BenchError, UsageError
 from bench.units import nearest, number
@@ -142,6 +142,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "figure-idle": figure("idle"),
     "models": models_table,
     **docs_models.BLOCKS,
+    **docs_lab.BLOCKS,
 }
 
 
@@ -162,20 +163,21 @@ def filled(text: str, summary: dict, where: Path) -> str:
     return MARK.sub(fill, text)
 
 
-def take_sample(run: Path) -> None:
-    """Makes a run's records the committed sample: all of it but the histograms' bins, which are most of its size.
+def take_sample(run: Path, target: Path | None = None) -> None:
+    """Makes a run's records a committed sample: all of it but the histograms' bins, which are most of its size.
 
     Percentiles stay, so everything derived from the sample is what the run itself gives.
     """
-    paths.SAMPLE_RUN.mkdir(parents=True, exist_ok=True)
+    target = target or paths.SAMPLE_RUN
+    target.mkdir(parents=True, exist_ok=True)
     plan = records.read_json(run / "plan.json")
-    records.write_json(paths.SAMPLE_RUN / "plan.json", {"run": run.name, **plan})
-    records.write_json(paths.SAMPLE_RUN / "env.json", records.read_json(run / "env.json"))
+    records.write_json(target / "plan.json", {"run": run.name, **plan})
+    records.write_json(target / "env.json", records.read_json(run / "env.json"))
     lines = [
         json.dumps(without_bins(record), ensure_ascii=False, separators=(",", ":"))
         for record in records.read_samples(run)
     ]
-    (paths.SAMPLE_RUN / "samples.jsonl").write_text("\n".join(lines) + "\n")
+    (target / "samples.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def without_bins(value: object) -> object:
@@ -184,12 +186,29 @@ def without_bins(value: object) -> object:
     return [without_bins(inner) for inner in value] if isinstance(value, list) else value
 
 
-def make(run: Path | None, anatomy: str | None = None, results: Path = paths.ROOT / "results") -> list[Path]:
-    """Regenerates figures and documents; the files that changed."""
-    if run:
-        take_sample(run)
-    if anatomy:
-        docs_models.take_sample(anatomy, results)
+@dataclass(frozen=True)
+class Taken:
+    """Runs that become the committed samples; None: those that are committed stay."""
+
+    headline: str | None = None
+    anatomy: str | None = None
+    lab: str | None = None
+    micro: str | None = None
+
+
+def take(taken: Taken, results: Path) -> None:
+    if taken.headline:
+        take_sample(records.find(results, taken.headline))
+    if taken.anatomy:
+        docs_models.take_sample(taken.anatomy, results)
+    if taken.lab:
+        take_sample(records.find(results, taken.lab), docs_lab.LAB)
+    if taken.micro:
+        docs_lab.take_micro(taken.micro, results)
+
+
+def make() -> list[Path]:
+    """Regenerates figures and documents from the committed samples; the files that changed."""
     if not (paths.SAMPLE_RUN / "plan.json").exists():
         raise UsageError(
             f"no sample of records in {paths.shown(paths.SAMPLE_RUN)}; make a run the sample with: make docs RUN=NAME"
@@ -203,7 +222,7 @@ def make(run: Path | None, anatomy: str | None = None, results: Path = paths.ROO
         if after != before:
             path.write_text(after)
             changed.append(path)
-    return changed + draw_figures() + docs_models.draw()
+    return changed + draw_figures() + docs_models.draw() + docs_lab.draw()
 
 
 def draw_figures() -> list[Path]:

@@ -267,19 +267,22 @@ def show(console: Console, folder: Path) -> None:
     )
     for way, why in missing.items():
         console.print(Text(f"left out: {way} ({why})"))
-    for path in drawn(folder, found):
+    for path in drawn(folder, found, folder / "figures", folder.name):
         console.print(f"figure: {paths.shown(path)}")
 
 
-def drawn(folder: Path, found: list[Way]) -> list[Path]:
+def drawn(
+    folder: Path, found: list[Way], target: Path, run: str, suffixes: tuple[str, ...] = (".svg", ".png")
+) -> list[Path]:
+    """The figures of a run in a folder, written to another."""
     from plots import micro, style  # here: matplotlib takes a while to load, and measuring does not need it
 
-    footer = f"{env.footer(records.read_json(folder / 'env.json'))}  ·  run {folder.name}"
-    (folder / "figures").mkdir(exist_ok=True)
-    figures = folder / "figures"
-    return style.save(micro.draw(found, footer), figures / "micro") + style.save(
-        micro.surface(found, footer), figures / "micro-surface"
-    )
+    footer = f"{env.footer(records.read_json(folder / 'env.json'))}  ·  run {run}"
+    target.mkdir(exist_ok=True)
+    return [
+        *style.save(micro.draw(found, footer), target / "micro", suffixes),
+        *style.save(micro.surface(found, footer), target / "micro-surface", suffixes),
+    ]
 
 
 # --- two runs ----------------------------------------------------------------------------------------------------
