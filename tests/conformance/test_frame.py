@@ -185,17 +185,16 @@ def test_work_burns_cpu_in_proportion(model: Model, protocol: str, serve) -> Non
 
     def cost(work_us: int) -> float:
         before = proc.cpu_s(server.pid)
-        for i in range(5):
-            frame = Frame(reply=1, work_us=work_us, id=i)
-            client.send(frame.request)
-            client.expect(frame.answer)
+        frames = [Frame(reply=1, work_us=work_us, id=i) for i in range(model.of_work(5))]
+        client.send(b"".join(frame.request for frame in frames))
+        client.expect(b"".join(frame.answer for frame in frames))
         return proc.cpu_s(server.pid) - before
 
     cost(1000)
     small, large = (min(cost(us) for _ in range(3)) for us in (10_000, 30_000))
     nothing = min(cost(0) for _ in range(3))
     assert 2 < large / small < 4.5, f"30 ms of work took {large:.4f} s of CPU, 10 ms took {small:.4f} s"
-    assert nothing < small / 4, f"no work took {nothing:.4f} s of CPU, 10 ms took {small:.4f} s"
+    assert model.spins or nothing < small / 4, f"no work took {nothing:.4f} s of CPU, 10 ms took {small:.4f} s"
 
 
 def test_the_flag_close(model: Model, protocol: str, serve) -> None:

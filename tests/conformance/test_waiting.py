@@ -199,9 +199,10 @@ def test_work_burns_cpu_in_proportion(model: Model, protocol: str, serve) -> Non
     server = serve(protocol, "--loops-per-us", "200")
     client = server.connect()
     cpu_of_work(server, client, 1000, 3)
-    small = min(cpu_of_work(server, client, 10_000, 5) for _ in range(TRIES))
-    large = min(cpu_of_work(server, client, 30_000, 5) for _ in range(TRIES))
-    nothing = cpu_of_work(server, client, 0, 5)
+    count = model.of_work(5)
+    small = min(cpu_of_work(server, client, 10_000, count) for _ in range(TRIES))
+    large = min(cpu_of_work(server, client, 30_000, count) for _ in range(TRIES))
+    nothing = cpu_of_work(server, client, 0, count)
     assert 2 < large / small < 4.5, f"30 ms of work took {large:.4f} s of CPU, 10 ms took {small:.4f} s"
     assert model.spins or nothing < small / 4, f"/work/0 took {nothing:.4f} s of CPU, /work/10000 {small:.4f} s"
 
@@ -212,7 +213,7 @@ def test_loops_per_us_scales_the_work(model: Model, protocol: str, serve) -> Non
     for loops in ("100", "400"):
         server = serve(protocol, "--loops-per-us", loops)
         client = server.connect()
-        cost[loops] = min(cpu_of_work(server, client, 10_000, 4) for _ in range(TRIES))
+        cost[loops] = min(cpu_of_work(server, client, 10_000, model.of_work(4)) for _ in range(TRIES))
         server.leave()
     assert 2 < cost["400"] / cost["100"] < 8, f"four times the loops took {cost} s of CPU"
 

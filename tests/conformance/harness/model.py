@@ -67,6 +67,11 @@ class Model:
         """It never sleeps, by what it is."""
         return "spins" in self.exceptions
 
+    def of_work(self, count: int) -> int:
+        """How many requests to ask for in one go to see what work costs: more of one that spins, which burns CPU
+        while its client is slow, too."""
+        return 10 * count if self.spins else count
+
     @property
     def unbounded(self) -> bool:
         """It takes what a client sends even if that one never reads."""
