@@ -160,3 +160,10 @@ def test_wrong_file_is_answered_with_file_key_and_expectation(tmp_path: Path, te
     for word in ["one.toml", *words]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_documented_experiment_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text()
+    found = loaded(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
+    assert len(found.cells("quick")) == 6 and found.capacity["of"] == "each" and found.panels == "rate"
+    assert "populations" not in found.load_of("quick", {}, found.capacity["load"]), "no hogs while the capacity is measured"
