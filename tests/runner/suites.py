@@ -92,7 +92,7 @@ def conformance(build: Path) -> list[Suite]:
         missing = "" if executables(base / "servers") else f"no servers in {base / 'servers'}: run {target}"
         env = {"SERVERS_DIR": str(base / "servers"), "CONFORMANCE_SCALE": scale,
                "SERVERS": os.environ.get("SERVERS") or servers}
-        suites.append(pytest(f"conformance {title}", "tests/conformance", env=env, missing=missing))
+        suites.append(pytest(f"conformance {title}", "tests/conformance", env=env, missing=missing, limit_s=1200))
     return [*suites, lab(build / "asan" / "lab")]
 
 
@@ -101,7 +101,7 @@ def lab(directory: Path) -> Suite:
     files = [str(ROOT / "tests" / "conformance" / f"test_{name}.py") for name in ("pressure", "crowds", "ending")]
     missing = "" if executables(directory) else f"no servers in {directory}: run make asan"
     env = {"LAB_DIR": str(directory), "CONFORMANCE_SCALE": "0.05", "SERVERS": os.environ.get("SERVERS", "")}
-    return pytest("conformance lab", "tests/conformance/test_echo.py", *files, env=env, missing=missing)
+    return pytest("conformance lab", "tests/conformance/test_echo.py", *files, env=env, missing=missing, limit_s=1200)
 
 
 def loadgen(build: Path) -> list[Suite]:
