@@ -21,7 +21,7 @@ def need_descriptors(count: int) -> None:
         pytest.skip(f"needs {count + 200} descriptors, this host's hard limit is {limit} (ulimit -Hn)")
 
 
-OWN_KIB = (512, 64, 16)  # what an idle connection may cost that has a process, a thread, or only a stack of its own
+OWN_KIB = (128, 64, 16)  # what an idle connection may cost that has a process, a thread, or only a stack of its own
 
 
 def of_their_own(server: Server) -> tuple[int, int, int]:
