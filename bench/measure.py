@@ -66,7 +66,8 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
         "clock_step_ns": None,
     }
     if isinstance(sample.options.get("rate"), str):
-        return record | {"why": "its rate is a share of a capacity that no good sample showed", "elapsed_ns": 0}
+        why = "its rate is a share of a capacity that no good sample showed"
+        return record | {"status": "invalid", "why": why, "elapsed_ns": 0}
     bind = netns.SERVER if sample.topology == "netns" else None
     launch = serve.launch(arm, sample.options["protocol"], sample.server, bed.loops_per_us, bind)
     record["server"]["argv"] = launch.argv

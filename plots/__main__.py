@@ -19,7 +19,7 @@ def draw_run(run: Path, target: Path | None = None, suffixes: tuple[str, ...] = 
     target.mkdir(parents=True, exist_ok=True)
     written = []
     for name, experiment in summary["experiments"].items():
-        if experiment["arms"]:
+        if any(found["samples"]["ok"] for cell in experiment["cells"] for found in cell["arms"].values()):
             page = importlib.import_module(f"plots.{experiment['figure']}")
             written += style.save(page.draw(summary, name), target / name, suffixes)
             if experiment["panels"]:

@@ -167,3 +167,12 @@ def test_the_documented_experiment_is_one(tmp_path: Path) -> None:
     found = loaded(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
     assert len(found.cells("quick")) == 6 and found.capacity["of"] == "each" and found.panels == "rate"
     assert "populations" not in found.load_of("quick", {}, found.capacity["load"]), "no hogs while the capacity is measured"
+
+
+def test_where_no_capacity_could_be_measured_what_hangs_on_it_is_invalid_and_the_run_still_ends(house: House) -> None:
+    house.servers("invalidates")
+    text = RELATIVE.replace('reference = "epoll_lt"', 'reference = "invalidates"').replace('of = "epoll_lt"', 'of = "each"')
+    done = house.bench("run", house.experiment(text))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "its rate is a share of a capacity that no good sample showed" in done.stdout
+    assert "could not be drawn" not in done.stderr, "nothing to draw is no failure to draw"
