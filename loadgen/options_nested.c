@@ -1,7 +1,6 @@
 /* Options within an option: --population "NAME: OPTIONS" is more connections with a load of their own in the
- * same run,
- * --class "NAME: OPTIONS" one of several kinds of requests on the same connections. What such a text does not
- * say is as it was said outside. */
+ * same run, --class "NAME: OPTIONS" one of several kinds of requests on the same connections. What such a text
+ * does not say is as it was said outside. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>

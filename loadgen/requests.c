@@ -114,18 +114,21 @@ static void stamp(struct worker *w, struct request *r, uint64_t now)
 		flow_mark_sent(w, r, now);
 }
 
-/* All requests are the same bytes, and many of them lie ready one after another. */
-static size_t constant_output(struct worker *w, struct conn *c, uint64_t now, const uint8_t **data)
+/* All requests are the same bytes, and many of them lie ready one after another. At most `size` bytes, or what
+ * is left of the request that holds the last of them. */
+static size_t constant_output(struct worker *w, struct conn *c, uint64_t now, size_t size, const uint8_t **data)
 {
 	const struct proto *p = &w->proto;
-	uint64_t count = c->issued - c->sending;
+	uint64_t count = c->issued - c->sending, length = p->kinds[0].request_len;
 
 	if (count > p->constant_count)
 		count = p->constant_count;
+	if (count * length > c->send_off + size)
+		count = (c->send_off + size + length - 1) / length;
 	for (uint64_t i = 0; i < count; i++)
 		stamp(w, &c->requests[(c->sending + i) & w->ring_mask], now);
 	*data = p->constant + c->send_off;
-	return (size_t)count * p->kinds[0].request_len - c->send_off;
+	return (size_t)(count * length) - c->send_off;
 }
 
 static size_t filled_output(
@@ -160,13 +163,15 @@ size_t flow_output(
 		flow_send_later(w, c);
 		return 0;
 	}
-	size_t length = w->proto.constant ? constant_output(w, c, now, data)
-					  : filled_output(w, c, now, room, size, data);
-	if (o->send_part) {
-		length = length < o->send_part ? length : (size_t)o->send_part;
-		c->send_gate_ns = now + o->send_every_ns;
-	}
-	return length;
+	if (!o->send_part)
+		return w->proto.constant ? constant_output(w, c, now, SIZE_MAX / 2, data)
+					 : filled_output(w, c, now, room, size, data);
+	/* Only what leaves now is marked as sent. */
+	size_t part = (size_t)o->send_part;
+	size_t length = w->proto.constant ? constant_output(w, c, now, part, data)
+					  : filled_output(w, c, now, room, part < size ? part : size, data);
+	c->send_gate_ns = now + o->send_every_ns;
+	return length < part ? length : part;
 }
 
 void flow_sent(struct worker *w, struct conn *c, size_t n)

@@ -1,21 +1,22 @@
 /* A peer of known behaviour for the tests of the load generator: a server of echo (messages of a fixed size) or
  * of frame, with a blocking thread for each connection, that can be slow in known ways and lie in known ways.
- * It has nothing in common with servers/. First line of stdout: READY port=N. On SIGTERM it prints {"messages":
- * n, "lies": n, "service_ns": n} and ends.
+ * It has nothing in common with servers/. First line of stdout: READY port=N. On SIGTERM it prints
+ * {"messages": n, "lies": n, "arrivals_ns": [...]} and ends.
  *
  *   --protocol P      echo (the default) or frame
  *   --size BYTES      of a message of echo
  *   --delay NS        a pause before each reply, beside the one that a frame asks for
  *   --service NS      one server for all connections, as in M/D/1: each reply leaves so long after the later of
- * its request's arrival and the reply before it left. That is computed, and then slept until: a sleep that ends
- * late delays one reply and not the queue behind it, so that a crowded host hardly changes the queue
- *   --arrivals N      "arrivals_ns" of the first N messages are told at the end
- *   --stall FOR/EVERY seconds: no replies during the first FOR of every EVERY seconds, counted from the first
- * message
+ *                     its request's arrival and the reply before it. That is computed, and then slept until: a
+ *                     sleep that ends late delays one reply and not the queue behind it, so that a crowded host
+ *                     hardly changes the queue
+ *   --arrivals N      tell when the first N messages arrived
+ *   --stall FOR/EVERY seconds: no replies during the first FOR of every EVERY seconds, from the first message
+ * on
  *   --trickle NS      replies leave byte by byte with this pause
  *   --lie KIND        wrong extra short duplicate reorder foreign reset early silent; of frame also hasty (the
- * delay is not waited for), head (a field that must be zero is not), promise (the head promises one byte too
- * many)
+ *                     delay is not waited for), head (a field that must be zero is not) and promise (the head
+ *                     promises a byte too many)
  *   --every N         each N-th message of all is answered with the lie; reorder swaps it with the next one */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,6 @@
 /* An echo server for more connections than there can be threads: one thread, level-triggered epoll, messages of
  * 64 bytes that come and go whole, which is all that its tests send. First line of stdout: READY port=N. On
- * SIGTERM it prints
- * {"accepted": n, "messages": n, "closed": n} and ends. */
+ * SIGTERM it prints {"accepted": n, "messages": n, "closed": n} and ends. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>

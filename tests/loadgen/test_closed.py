@@ -3,7 +3,7 @@ import threading
 
 import pytest
 from conftest import ENGINES, attempts, loadgen, peer
-from servers import echo, greet, served
+from servers import echo, greet, http, page, served
 
 
 @pytest.mark.parametrize("delay_ns", [100_000, 1_000_000, 10_000_000])
@@ -126,6 +126,21 @@ def test_requests_written_in_parts(engine):
     assert run.doc["latency_sent_ns"]["min"] >= 6 * 2_000_000  # seven parts of at most 10 bytes
     assert run.doc["client"]["sends"] == 7 * run.doc["counts"]["ok"]
     assert at_once.doc["client"]["sends"] > at_once.doc["counts"]["ok"]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("protocol", ["echo", "http"])
+def test_a_request_that_waits_for_the_pause_before_it_has_not_been_sent(protocol, engine):
+    """Three in flight, one leaves every 500 ms: each is answered at once, counted from its own first byte."""
+    load = "--connections 1 --depth 3 --duration 2s --send-part 4096 --send-every 500ms".split()
+    with peer(size=4096) if protocol == "echo" else served(http(lambda n, path: page(b"x"))) as server:
+        target = getattr(server, "target", server)
+        size = ("--size", 4096) if protocol == "echo" else ("--header", "X: " + "x" * (4096 - 31 - len(target)))
+        run = loadgen(target, "--protocol", protocol, *load, *size, "--engine", engine)
+    assert run.good, run.err
+    sent, latency = run.doc["counts"]["sent_bytes"], run.doc["latency_sent_ns"]
+    assert sent % 4096 == 0
+    assert latency["n"] >= 3 and latency["p75"] < 400e6
 
 
 @pytest.mark.parametrize("engine", ENGINES)

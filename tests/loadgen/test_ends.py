@@ -116,7 +116,8 @@ def test_interrupted_in_the_rehearsal():
     def silent(handler):
         handler.rfile.read()
 
-    with served(silent) as target, running(target, "--protocol", "http", "--connections", 1, "--timeout", "60s") as load:
+    words = ("--protocol", "http", "--connections", 1, "--timeout", "60s")
+    with served(silent) as target, running(target, *words) as load:
         time.sleep(0.5)
         load.send_signal(signal.SIGINT)
         begun = time.monotonic()

@@ -96,7 +96,7 @@ def test_gaps_are_exponential_where_they_arrive():
 
 @pytest.mark.long
 def test_gaps_are_exponential_at_length():
-    attempts(3, lambda: fit(200, 25, 1), lambda p: p > 0.001)
+    attempts(3, lambda: fit(50, 25, 4), lambda p: p > 0.001)
 
 
 def test_constant_gaps_are_no_exponential_ones():
