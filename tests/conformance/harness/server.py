@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -51,7 +52,8 @@ class Server:
         """To the server; what stops it and lets it go on, to each of its processes."""
         whole = number in (signal.SIGSTOP, signal.SIGCONT)
         for pid in proc.family(self.pid) if whole else [self.pid]:
-            os.kill(pid, number)
+            with suppress(ProcessLookupError):  # a child that ended meanwhile
+                os.kill(pid, number)
 
     def errors(self) -> str:
         self.stderr.seek(0)
