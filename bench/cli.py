@@ -95,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("csv", "tsv"), default="csv")
     documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
-    documents.add_argument("--anatomy", metavar="RUN", help="make this anatomy run's records the sample first")
+    documents.add_argument("--anatomy", metavar="RUN", help="make these anatomy runs the sample first (A,B: what B has replaces A's)")
     documents.add_argument("--lab", metavar="RUN", help="make this run of the lab's experiments a sample first")
     documents.add_argument("--micro", metavar="RUN", help="make this run of micro a sample first")
     agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")

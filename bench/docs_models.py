@@ -12,7 +12,6 @@ from pathlib import Path
 
 from bench import anatomy, lockstep, pages, paths
 from bench.errors import BenchError, UsageError
-from bench.records import check_schema
 from bench.units import nearest, number
 
 FIGURES = paths.ROOT / "docs" / "figures"
@@ -25,22 +24,31 @@ def sample() -> list[dict]:
     return anatomy.read(paths.SAMPLE_RUN) if (paths.SAMPLE_RUN / anatomy.FILE).exists() else []
 
 
-def take_sample(run: str, results: Path) -> None:
-    """Makes an anatomy run's records the committed ones; all but what the whole host's slabs held."""
-    folder = next((place for place in (Path(run), results / run) if (place / anatomy.FILE).is_file()), None)
-    if not folder:
-        known = [path.parent.name for path in results.glob(f"*/{anatomy.FILE}")]
-        raise UsageError(
-            f"no anatomy run {run!r} in {paths.shown(results)}{nearest(run, known)}; make one with: make anatomy"
-        )
-    kept = []
-    for record in anatomy.read(folder):
-        check_schema(record["schema"], folder / anatomy.FILE)
+def take_sample(runs: str, results: Path) -> None:
+    """Makes anatomy runs the committed records, all but what the whole host's slabs held.
+
+    Of several runs, as A,B, the later replaces the models that it has.
+    """
+    kept: list[dict] = []
+    for run in runs.split(","):
+        found = anatomy.read(anatomy_run(run, results))
+        again = set(anatomy.models_of(found))
+        kept = [record for record in kept if record.get("model") not in again] + found
+    for record in kept:
         for moment in record.get("at", []):
             moment.pop("slabs", None)
-        kept.append(json.dumps(record, ensure_ascii=False))
-    (paths.SAMPLE_RUN / anatomy.FILE).write_text("\n".join(kept) + "\n")
+    lines = [json.dumps(record, ensure_ascii=False) for record in kept]
+    (paths.SAMPLE_RUN / anatomy.FILE).write_text("\n".join(lines) + "\n")
     sample.cache_clear()
+
+
+def anatomy_run(run: str, results: Path) -> Path:
+    folder = next((place for place in (Path(run), results / run) if (place / anatomy.FILE).is_file()), None)
+    if folder:
+        return folder
+    known = [path.parent.name for path in results.glob(f"*/{anatomy.FILE}")]
+    where = f"{paths.shown(results)}{nearest(run, known)}"
+    raise UsageError(f"no anatomy run {run!r} in {where}; make one with: make anatomy")
 
 
 def draw() -> list[Path]:
@@ -76,12 +84,12 @@ def memory(model: str) -> str:
     record = anatomy.of(sample(), model, "idle_memory")
     if not record or "user_bytes_per_idle_conn" not in record:
         return record["why"] if record and record.get("why") else "–"
-    own, kernel = record["user_bytes_per_idle_conn"], record["kernel_bytes_per_idle_conn"]
+    own, kernel = anatomy.bytes_text(record["user_bytes_per_idle_conn"]), record["kernel_bytes_per_idle_conn"]
     tasks = record["tasks_per_idle_conn"]
-    said = f"{anatomy.bytes_text(own)} of its own, {anatomy.bytes_text(kernel)} of the kernel's for both ends"
-    return said + (
-        f"; {number(tasks)} thread{'s' if tasks != 1 else ''} or process{'es' if tasks != 1 else ''}" if tasks else ""
-    )
+    parts = [f"{own} of its own"]
+    parts += [f"{anatomy.bytes_text(kernel)} of the kernel's for both ends"] if kernel is not None else []
+    parts += [f"{number(tasks)} of its threads or processes"] if tasks else []
+    return ", ".join(parts)
 
 
 def facts(model: str) -> Callable[[dict], str]:
@@ -140,12 +148,13 @@ def more(model: str) -> str:
 
 
 def provenance(_summary: dict) -> str:
-    run = next((record for record in sample() if record["kind"] == "run"), None)
-    if not run:
+    runs = [record for record in sample() if record["kind"] == "run"]
+    if not runs:
         return "Nothing is measured yet: `make anatomy`.\n"
+    names = ", ".join(f"`{run['run']}`" for run in runs)
     return (
-        f"Run `{run['run']}`: in lock-step {run['requests']} requests and as many again, the difference; under load "
-        f"50 connections and 20,000 requests/s. {run['environment']}.\n"
+        f"Run {names}: in lock-step {runs[0]['requests']} requests and as many again, the difference; under load "
+        f"50 connections and 20,000 requests/s. {runs[-1]['environment']}.\n"
     )
 
 

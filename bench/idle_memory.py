@@ -19,6 +19,7 @@ from bench.measure import Bed
 
 FEW, MANY = 1000, 9000
 MANY_PROCESSES = 1000  # a process for each connection: more would measure the host's patience
+TELLING = 500  # more connections: with fewer, the whole host's memory says nothing about them
 KERNEL = ("Slab", "KernelStack", "PageTables")
 SETTLE_S = 0.3
 PATIENCE_S = 30.0
@@ -125,14 +126,13 @@ def per_connection(found: list[dict]) -> dict:
     more = many["connections"] - few["connections"]
     if more <= 0:
         raise BenchError(f"{few['connections']} and {many['connections']} connections cannot be compared")
+    kernel = sum(many["kernel_bytes"].values()) - sum(few["kernel_bytes"].values())
     caches = {}
-    if few["slabs"] and many["slabs"]:
+    if few["slabs"] and many["slabs"] and more >= TELLING:
         caches = {name: round((many["slabs"][name] - few["slabs"].get(name, 0)) / more) for name in many["slabs"]}
     return {
         "user_bytes_per_idle_conn": round((many["user_bytes"]["Pss"] - few["user_bytes"]["Pss"]) / more),
-        "kernel_bytes_per_idle_conn": round(
-            sum(many["kernel_bytes"].values()) / more - sum(few["kernel_bytes"].values()) / more
-        ),
+        "kernel_bytes_per_idle_conn": round(kernel / more) if more >= TELLING else None,
         "tasks_per_idle_conn": round((many["tasks"] - few["tasks"]) / more, 2),
         "slab_bytes_per_idle_conn": {name: b for name, b in sorted(caches.items(), key=lambda c: -c[1]) if b >= 16},
     }

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from plots.style import FAINT, save
 
 WIDTH, HEAD, FOOT, ROW = 10.0, 1.15, 1.05, 0.27  # inches
+WIDEST = 6.0  # calls; a longer bar would make all others short
 # One colour and hatch for what a call is for: in grey print the hatch tells them apart.
 KINDS = (
     (
@@ -78,10 +79,10 @@ def draw(found: dict) -> Figure:
 
 def panel(axis: Axes, models: list[str], records: dict[str, dict | None], title: str) -> None:
     widest = max((sum(r.values()) for r in records.values() if r), default=1)
-    limit = min(widest, 8.0) * 1.12
+    limit = min(widest, WIDEST) * 1.12
     for row, model in enumerate(models):
         if not records[model]:
-            axis.text(0.02 * limit, row, "–", va="center", color=FAINT)
+            axis.text(0.02 * limit, row, "–" if records[model] is None else "none", va="center", color=FAINT)
             continue
         bar(axis, row, records[model], limit)
     axis.set_title(title)

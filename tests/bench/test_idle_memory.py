@@ -39,7 +39,7 @@ def test_idle_connections_cost_what_the_page_says(model: str) -> None:
         assert own > AT_MOST_BYTES or tasks > 0, f"the page says that it keeps {keeps}, and {own} bytes were seen"
     else:
         assert own <= AT_MOST_BYTES and tasks == 0
-    assert own > 16, "a connection's descriptor alone has to be known somewhere"
+    assert own > 0, "somebody has to know that it is there"
 
 
 @pytest.mark.parametrize(
