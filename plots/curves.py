@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from plots.style import FAINT, log_axis, look, number
+from plots.style import FAINT, foot, heading, log_axis, look, number
 
 AXIS_NAMES = {
     "rate": "offered rate [requests/s]",
@@ -188,7 +188,7 @@ def columns(experiment: dict) -> int:
 
 
 def furniture(figure: Figure, summary: dict, experiment: dict, below: list[str], height: float) -> None:
-    figure.text(0.012, 1 - 0.10 / height, experiment["title"], fontsize=13, fontweight="bold", va="top")
+    heading(figure, height, experiment["title"])
     arms = experiment["arms"]
     handles = [
         Line2D([], [], color=look(a, arms).colour, linestyle=look(a, arms).line, marker=look(a, arms).marker, label=a)
@@ -199,15 +199,7 @@ def furniture(figure: Figure, summary: dict, experiment: dict, below: list[str],
             0.005, 1 - 0.36 / height
         ), ncol=columns(experiment), handlelength=3.2, columnspacing=1.3
     )
-    figure.text(0.012, 0.30 / height, "\n".join(below), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
-    figure.text(
-        0.012,
-        0.10 / height,
-        f"{summary['environment']}  ·  run {summary['run']}",
-        fontsize=6.8,
-        color=FAINT,
-        va="bottom",
-    )
+    foot(figure, height, below, summary)
 
 
 def notes(summary: dict, experiment: dict) -> list[str]:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from plots.curves import axis_label, axis_name
-from plots.style import FAINT, look
+from plots.style import FAINT, foot, heading, look
 
 TIE = (0.97, 1.03)
 WIDTH, HEAD, FOOT, ROW = 10.0, 0.95, 1.1, 0.26  # inches
@@ -35,26 +35,9 @@ def draw(summary: dict, name: str) -> Figure:
     figure.subplots_adjust(left=0.125, right=0.985, top=1 - HEAD / height, bottom=FOOT / height, wspace=0.08)
     for axis, cell in zip(grid.flat, cells):
         panel(axis, experiment, cell, arms, metric)
-    figure.text(
-        0.012,
-        1 - 0.10 / height,
-        f"{about['label'][0].upper()}{about['label'][1:]}: ratio to {experiment['reference']}",
-        fontsize=13,
-        fontweight="bold",
-        va="top",
-    )
-    said = f"{axis_name(experiment)} over each panel; {about['better']} is better"
-    figure.text(0.012, 1 - 0.42 / height, said, fontsize=9, color=FAINT, va="top")
-    lines = textwrap.wrap("  ".join(notes(experiment, metric)), 172)
-    figure.text(0.012, 0.28 / height, "\n".join(lines), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
-    figure.text(
-        0.012,
-        0.10 / height,
-        f"{summary['environment']}  ·  run {summary['run']}",
-        fontsize=6.8,
-        color=FAINT,
-        va="bottom",
-    )
+    title = f"{about['label'][0].upper()}{about['label'][1:]}: ratio to {experiment['reference']}"
+    heading(figure, height, title, f"{axis_name(experiment)} over each panel; {about['better']} is better")
+    foot(figure, height, textwrap.wrap("  ".join(notes(experiment, metric)), 172), summary)
     return figure
 
 

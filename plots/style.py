@@ -112,6 +112,20 @@ def log_axis(axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
+def heading(figure: Figure, height: float, title: str, said: str = "") -> None:
+    """Over the axes: what is shown, and under it in what way."""
+    figure.text(0.012, 1 - 0.10 / height, title, fontsize=13, fontweight="bold", va="top")
+    if said:
+        figure.text(0.012, 1 - 0.42 / height, said, fontsize=9, color=FAINT, va="top")
+
+
+def foot(figure: Figure, height: float, notes: list[str], summary: dict) -> None:
+    """Below them: how it was measured and what is missing; on which host, and in which run."""
+    figure.text(0.012, 0.30 / height, "\n".join(notes), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
+    where = f"{summary['environment']}  ·  run {summary['run']}"
+    figure.text(0.012, 0.10 / height, where, fontsize=6.8, color=FAINT, va="bottom")
+
+
 METADATA = {".svg": {"Date": None, "Creator": "muxbench"}, ".png": {"Software": "muxbench"}}
 
 

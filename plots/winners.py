@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from plots.curves import axis_label, axis_name, notes
-from plots.style import FAINT, look, number
+from plots.style import foot, heading, look, number
 
 TIE = 1.03
 WIDTH, HEAD, ROW = 10.0, 0.95, 0.75  # inches
@@ -24,10 +24,10 @@ def draw(summary: dict, name: str) -> Figure:
     columns = list({cell["x"]: axis_label(cell, experiment) for cell in experiment["cells"]}.items())
     rows = list(dict.fromkeys(cell["panel"] for cell in experiment["cells"]))
     below = textwrap.wrap("  ".join([HOW, *notes(summary, experiment)]), 172)
-    foot = 0.9 + 0.15 * len(below)
-    height = HEAD + foot + ROW * len(rows)
+    room = 0.9 + 0.15 * len(below)
+    height = HEAD + room + ROW * len(rows)
     figure, axis = plt.subplots(figsize=(WIDTH, height))
-    figure.subplots_adjust(left=0.11, right=0.985, top=1 - HEAD / height, bottom=foot / height)
+    figure.subplots_adjust(left=0.11, right=0.985, top=1 - HEAD / height, bottom=room / height)
     for cell in experiment["cells"]:
         at = ([x for x, _ in columns].index(cell["x"]), rows.index(cell["panel"]))
         square(axis, at, standing(cell, metric, about["better"]), experiment["arms"], about["unit"])
@@ -41,11 +41,8 @@ def draw(summary: dict, name: str) -> Figure:
     for side in axis.spines.values():
         side.set_visible(False)
     title = f"{experiment['title']}: {about['label']}, {about['better']} is better"
-    figure.text(0.012, 1 - 0.10 / height, title, fontsize=13, fontweight="bold", va="top")
-    figure.text(0.012, 1 - 0.42 / height, "the best in each cell, and how far the next is behind", fontsize=9, color=FAINT, va="top")
-    figure.text(0.012, 0.30 / height, "\n".join(below), fontsize=7.5, color=FAINT, va="bottom", linespacing=1.35)
-    footer = f"{summary['environment']}  ·  run {summary['run']}"
-    figure.text(0.012, 0.10 / height, footer, fontsize=6.8, color=FAINT, va="bottom")
+    heading(figure, height, title, "the best in each cell, and how far the next is behind")
+    foot(figure, height, below, summary)
     return figure
 
 

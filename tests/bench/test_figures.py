@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from bench.arms import ORDER
-from plots import curves, ratios, style
+from plots import curves, ratios, style, winners
 
 PLOTS = Path(__file__).resolve().parents[2] / "plots"
 
@@ -167,3 +167,39 @@ def test_figure_code_imports_no_part_of_the_runner(path: Path) -> None:
         for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
     }
     assert not {name for name in imported if name and name.split(".")[0] == "bench"}
+
+
+def with_panels(metrics: list[str]) -> dict:
+    data = summary(["epoll_lt", "poll"], [1, 10], metrics)
+    experiment = data["experiments"]["e"]
+    again = [{**cell, "cell": cell["cell"] + "b", "panel": "share 100%"} for cell in experiment["cells"]]
+    experiment["cells"] = [{**cell, "panel": "share 1%"} for cell in experiment["cells"]] + again
+    experiment["panels"] = "share"
+    return data
+
+
+def test_a_second_axis_gets_a_panel_for_each_place_and_a_map() -> None:
+    data = with_panels(["server_cpu_us_per_req", "p99_us", "p50_us"])
+    shown = curves.panels_of(data["experiments"]["e"])
+    assert [(m, part["cells"][0]["panel"], len(part["cells"])) for m, part in shown] == [
+        ("server_cpu_us_per_req", "share 1%", 2), ("p99_us", "share 1%", 2), ("server_cpu_us_per_req", "share 100%", 2), ("p99_us", "share 100%", 2)
+    ]
+    figure = winners.draw(data, "e")
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert len(texts) == 4 and all("epoll_lt" in text for text in texts)
+    assert not ratios.has_any(data["experiments"]["e"])
+
+
+@pytest.mark.parametrize(
+    "first, second, won",
+    [
+        ((100, 99, 101), (110, 109, 111), True),
+        ((100, 99, 101), (102, 101.5, 102.5), False),  # within a tie
+        ((100, 90, 112), (110, 108, 111), False),  # the intervals overlap
+        ((110, 109, 111), (100, 99, 101), True),  # higher is better: the same
+        ((100, 99, None), (110, 109, 111), False),  # no upper end: nothing is shown
+    ],
+)
+def test_a_winner_is_beyond_a_tie_and_its_interval_apart(first: tuple, second: tuple, won: bool) -> None:
+    one, other = ({"median": m, "low": low, "high": high} for m, low, high in (first, second))
+    assert winners.leads(one, other) == won
