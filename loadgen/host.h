@@ -10,8 +10,10 @@
 
 struct watched_process {
 	bool found;
-	uint64_t cpu_ns;     /* of the whole process, exited threads included; not of its children */
-	bool switches_known; /* not of a process with many threads: reading them would disturb the load */
+	uint64_t cpu_ns;          /* of the whole process, exited threads included; not of its children */
+	uint64_t children_cpu_ns; /* of those it has forked: living ones that are not watched themselves, and,
+				     in ticks of 10 ms, all that it has waited for */
+	bool switches_known;      /* not of a process with many threads: reading them would disturb the load */
 	uint64_t voluntary_switches, involuntary_switches; /* summed over its living threads */
 	uint32_t usable_cpus; /* at once: the smaller of its threads and the CPUs it may use */
 };

@@ -4,7 +4,9 @@ import json
 import os
 import resource
 import shlex
+import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -278,3 +280,35 @@ def test_connections_per_request_rotate_over_sources():
         assert loadgen(target, *load, "--sources", 3).good
     assert rotated == {f"127.0.1.{n}" for n in range(1, 17)}
     assert seen == {"127.0.1.1", "127.0.1.2", "127.0.1.3"}
+
+
+def test_children_of_a_watched_process_are_counted_with_it_or_by_themselves():
+    """A parent that sleeps, its child that burns CPU: as of a server that forks for each connection."""
+    burning = "import os, sys, time\nchild = os.fork()\nprint(child, flush=True) if child else None\nwhile not child: pass\ntime.sleep(60)"
+    with peer() as server, subprocess.Popen([sys.executable, "-c", burning], stdout=subprocess.PIPE, text=True) as parent:
+        child = int(parent.stdout.readline())
+        try:
+            run = loadgen(server.target, *GOOD[2:], "--watch", parent.pid)
+            both = loadgen(server.target, *GOOD[2:], "--watch", parent.pid, "--watch", child)
+        finally:
+            os.kill(child, signal.SIGKILL)
+            parent.kill()
+    alone, = run.doc["watch"]
+    assert alone["children_cpu_ns"] > 20 * alone["cpu_ns"] and alone["children_cpu_ns"] > 0
+    with_child, by_itself = both.doc["watch"]
+    assert by_itself["cpu_ns"] > 20 * with_child["cpu_ns"] and with_child["children_cpu_ns"] == 0
+
+
+def test_children_that_are_reaped_in_the_window_are_counted():
+    """A parent that forks children which burn 50 ms each, one after the other, and waits for them."""
+    forking = ("import os, time\nprint(flush=True)\nend = time.monotonic() + 30\nwhile time.monotonic() < end:\n"
+               "    if not os.fork():\n        while time.process_time() < 0.05: pass\n        os._exit(0)\n    os.wait()")
+    with peer() as server, subprocess.Popen([sys.executable, "-c", forking], stdout=subprocess.PIPE, text=True) as parent:
+        parent.stdout.readline()
+        try:
+            run = loadgen(server.target, *GOOD[2:], "--watch", parent.pid, "--duration", "1s")
+        finally:
+            parent.kill()
+    parent_alone, = run.doc["watch"]
+    assert parent_alone["children_cpu_ns"] > 50_000_000
+    assert parent_alone["children_cpu_ns"] > 2 * parent_alone["cpu_ns"]
