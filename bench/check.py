@@ -57,7 +57,12 @@ def run_scenarios(arm: Arm, whole: bool, only: str | None, report: Path) -> None
     chosen = {"SERVERS_DIR": str(program.parent), "SERVERS": program.name} if whole else {"CONTENDER": described(arm)}
     try:
         done = subprocess.run(
-            [*argv, str(SCENARIOS)], cwd=paths.ROOT, capture_output=True, text=True, timeout=WITHIN_S, env={**os.environ, **chosen}
+            [*argv, str(SCENARIOS)],
+            cwd=paths.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN_S,
+            env={**os.environ, **chosen},
         )
     except FileNotFoundError as error:
         raise BenchError(f"the scenarios could not be run: {error}") from None
@@ -96,7 +101,7 @@ def outcomes(report: Path) -> list[Outcome]:
 
 
 def in_words(module: str, name: str) -> str:
-    """`echo: half close keeps what is owed (65536)` from test_echo, test_half_close_keeps_what_is_owed[65536-mine-echo]."""
+    """`echo: eof without a byte (mine-echo)` from test_echo and test_eof_without_a_byte[mine-echo]."""
     function, _, parameters = name.partition("[")
     words = function.removeprefix("test_").replace("_", " ")
     about = module.rsplit(".", 1)[-1].removeprefix("test_")

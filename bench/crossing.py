@@ -1,4 +1,4 @@
-"""Where along an axis one arm overtakes another, where latency leaves its floor, and how much an arm carries at most."""
+"""Where along an axis one arm overtakes another, where latency leaves its floor, how much an arm carries at most."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def crossings(
 
 
 def knee(rates: Sequence[float], latencies: Sequence[Sequence[float]], factor: float = KNEE) -> Crossing | None:
-    """The first rate at which latency (cells x blocks) is `factor` times what it is at the lowest rate; None if never shown.
+    """The first rate at which latency (cells x blocks) is `factor` times that of the lowest rate; None if never shown.
 
     The threshold is this project's; the interval is that of `crossings`, over each block's own ratio to its floor.
     """
@@ -82,7 +82,8 @@ def capacity(cells: Mapping[float, Sequence[float]], level: float = 0.95) -> Cap
     """The highest mean throughput over the cells (x -> blocks) in which the server was the limit.
 
     The best of m cells is chosen by looking, so each gets an interval at 1 - (1 - level) / m (Bonferroni); when all
-    hold, the largest true mean lies between the largest lower and the largest upper end.  Means of logarithms, as ratios.
+    hold, the largest true mean lies between the largest lower and the largest upper end.
+    Means are of logarithms, as in ratios.
     Source: R. G. Miller, Simultaneous Statistical Inference, 2nd ed., 1981, chapter 1 (the Bonferroni inequality).
     """
     logs = {x: np.log(np.asarray(values, dtype=float)) for x, values in cells.items() if len(values) >= 2}

@@ -13,7 +13,7 @@ from bench.arms import FDS_ASIDE
 from bench.errors import UsageError
 from bench.units import nearest, parse_time_ns
 
-PORTS_EACH = 25_000  # connections from one source address, of the 28,232 ports that Linux gives out unless told otherwise
+PORTS_EACH = 25_000  # connections from one source address; Linux gives out 28,232 ports unless told otherwise
 ALL_SOURCES = 16 * PORTS_EACH
 
 
@@ -63,7 +63,9 @@ class Experiment:
         """The load generator's options in one cell; the most specific table wins."""
         chosen = self.profiles[profile]
         timing = {"warmup": chosen.warmup, "duration": chosen.duration}
-        found = merged(self.load, chosen.load, timing, {k: v for k, v in nested(cell).items() if is_load(k)}, more or {})
+        found = merged(
+            self.load, chosen.load, timing, {k: v for k, v in nested(cell).items() if is_load(k)}, more or {}
+        )
         if "total" in found:  # a crowd, of which a share speaks
             total, share = found.pop("total"), found.pop("share", "100%")
             found["connections"] = max(1, round(total * float(share.rstrip("%")) / 100))
@@ -78,20 +80,28 @@ class Experiment:
         return {**self.server, **{name: value for name, value in cell.items() if not is_load(name)}}
 
     def bounded(self, fd_limit: int) -> "Experiment":
-        """The same with `max` made a number: as many as descriptors and ports allow, in whole thousands where there are."""
+        """The same with `max` made a number: as many as descriptors and ports allow, in whole thousands."""
         profiles = {}
         for name, profile in self.profiles.items():
             others = {**self.load, **profile.load}
             aside = FDS_ASIDE + sum(p["connections"] for p in others.get("populations", {}).values())
-            aside += others["connections"] if isinstance(others.get("connections"), int) else max(
-                profile.grid.get("connections", [0]), default=0
+            aside += (
+                others["connections"]
+                if isinstance(others.get("connections"), int)
+                else max(profile.grid.get("connections", [0]), default=0)
             )
             most = min(fd_limit - aside, ALL_SOURCES)
             most -= most % (1000 if most >= 1000 else 1)
-            grid = {
-                key: list(dict.fromkeys(most if v == "max" else v for v in values if v == "max" or not over(key, v, most)))
-                for key, values in profile.grid.items()
-            } if any("max" in values for values in profile.grid.values()) else profile.grid
+            grid = (
+                {
+                    key: list(
+                        dict.fromkeys(most if v == "max" else v for v in values if v == "max" or not over(key, v, most))
+                    )
+                    for key, values in profile.grid.items()
+                }
+                if any("max" in values for values in profile.grid.values())
+                else profile.grid
+            )
             profiles[name] = replace(profile, grid=grid)
         return replace(self, profiles=profiles)
 
@@ -132,7 +142,9 @@ def merged(*tables: dict) -> dict:
     found: dict = {}
     for table in tables:
         for key, value in table.items():
-            found[key] = merged(found[key], value) if isinstance(value, dict) and isinstance(found.get(key), dict) else value
+            found[key] = (
+                merged(found[key], value) if isinstance(value, dict) and isinstance(found.get(key), dict) else value
+            )
     return found
 
 
@@ -176,7 +188,9 @@ def check_names(data: dict, name: str) -> None:
         for axis in ("x", "panels"):
             if axis in data and data[axis] not in profile["grid"]:
                 options = ", ".join(profile["grid"])
-                raise UsageError(f"{name}: {axis}: expected an option of profiles.{key}.grid ({options}), got {data[axis]!r}")
+                raise UsageError(
+                    f"{name}: {axis}: expected an option of profiles.{key}.grid ({options}), got {data[axis]!r}"
+                )
 
 
 def check_grid(data: dict, profile: dict, where: str) -> None:
@@ -186,7 +200,9 @@ def check_grid(data: dict, profile: dict, where: str) -> None:
     for option, values in profile["grid"].items():
         population, dot, own = option.partition(".")
         if dot and population not in populations:
-            raise UsageError(f"{where}: no population {population!r} in load.populations{nearest(population, populations)}")
+            raise UsageError(
+                f"{where}: no population {population!r} in load.populations{nearest(population, populations)}"
+            )
         known = "population" if dot else "load" if option in defs["load"]["properties"] else "server"
         if not dot and option not in {**defs["load"]["properties"], **defs["server"]["properties"]}:
             near = nearest(option, [*defs["load"]["properties"], *defs["server"]["properties"]])

@@ -28,7 +28,11 @@ def no_io_uring() -> str | None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.syscall(IO_URING_SETUP, 1, None)
     error = ctypes.get_errno()
-    return None if error in (errno.EFAULT, errno.EINVAL) else f"needs io_uring, which is refused here ({os.strerror(error)})"
+    return (
+        None
+        if error in (errno.EFAULT, errno.EINVAL)
+        else f"needs io_uring, which is refused here ({os.strerror(error)})"
+    )
 
 
 def at_least(wanted: int, found: int | None, what: str) -> str | None:
@@ -44,5 +48,7 @@ CHECKS = {
     "root": lambda *_: None if os.geteuid() == 0 else "needs root",
     "netns": lambda *_: netns.why_not(),
     "io_uring": lambda *_: no_io_uring(),
-    "commands": lambda wanted, _: next((f"needs {name}, which is not installed" for name in wanted if not shutil.which(name)), None),
+    "commands": lambda wanted, _: next(
+        (f"needs {name}, which is not installed" for name in wanted if not shutil.which(name)), None
+    ),
 }

@@ -103,7 +103,9 @@ def why_not() -> str | None:
             return f"needs {tool}, which is not installed (bench/require.sh bench)"
     holder = Holder()
     holder.let_go()
-    return f"needs network namespaces, which are not allowed here ({holder.error}); run as root" if holder.error else None
+    return (
+        f"needs network namespaces, which are not allowed here ({holder.error}); run as root" if holder.error else None
+    )
 
 
 def mask(cpus: Iterable[int]) -> str:

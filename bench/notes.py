@@ -3,7 +3,8 @@
 from bench.units import format_seconds, number
 
 GROWTH = (
-    "cost = c0 + c1 × N, fitted in each block; O(1) up to 0.3 in the last column, O(N) from 3; verdicts from 12 blocks on"
+    "cost = c0 + c1 × N, fitted in each block; O(1) up to 0.3 in the last column, O(N) from 3; "
+    "verdicts from 12 blocks on"
 )
 LEGENDS = {
     "quick": "▲ leans ahead, ▼ leans behind: every block on that side and more than 3 % on average; a hint, no verdict",
@@ -25,7 +26,9 @@ def of(experiment: dict, metrics: list[str]) -> list[str]:
         lines.append("° the server's CPU was not the limit: no capacity is claimed")
         if experiment["ceiling"]:
             ceiling = experiment["ceiling"]
-            lines.append(f"the client's ceiling here is {number(ceiling['median'])} requests/s (against {ceiling['arm']})")
+            lines.append(
+                f"the client's ceiling here is {number(ceiling['median'])} requests/s (against {ceiling['arm']})"
+            )
     lines += [line for metric in metrics for line in findings(experiment, metric)]
     lines += left_out(experiment)
     if any(value and value["median"] is None for a in found for m, value in a["values"].items() if m in metrics):
@@ -44,12 +47,15 @@ def findings(experiment: dict, metric: str) -> list[str]:
         if found["metric"] == metric:
             where = f" at {found['panel']}" if found["panel"] else ""
             passes = "above" if found["rises"] else "below"
-            said.append(f"{found['arm']} passes {experiment['reference']}{where} at {experiment['x']} {between(found, 'x')}, and is {passes} it from there on")
+            at = f"{experiment['x']} {between(found, 'x')}"
+            said.append(
+                f"{found['arm']} passes {experiment['reference']}{where} at {at}, and is {passes} it from there on"
+            )
     if metric == "throughput_rps" and experiment["capacities"]:
         told = [f"{arm} {between(c, 'rps')} at {number(c['at'])}" for arm, c in experiment["capacities"].items()]
         said.append("capacity, where the server was the limit [requests/s]: " + ", ".join(told))
     if metric == "p99_us" and experiment["knees"]:
-        told = [f"{arm} {between(k, 'x') if k else 'not shown up to the highest rate'}" for arm, k in experiment["knees"].items()]
+        told = [f"{arm} {between(k, 'x') if k else '(not shown)'}" for arm, k in experiment["knees"].items()]
         said.append("knee, where this is three times what it is at the lowest rate: " + ", ".join(told))
     return said
 
@@ -86,7 +92,8 @@ def closing(summary: dict, seconds: float, session: dict | None = None) -> str:
     if session:
         words += f", {session['overhead']:.0%} of the time outside measured windows"
     if summary["clock_step_ms"]:
-        words += f"; the wall clock was set by {number(summary['clock_step_ms'])} ms meanwhile (no figure comes from it)"
+        step = number(summary["clock_step_ms"])
+        words += f"; the wall clock was set by {step} ms meanwhile (no figure comes from it)"
     if summary["invalid"] > summary["measured"] / 20:
         words += "; this host was not idle: python3 -m bench doctor says what disturbs"
     return words

@@ -96,9 +96,9 @@ def make(
                 for arm in arms[experiment.name]
             }
             left_out += [
-                {
-                    "experiment": experiment.name, "cell": cell_key(cell), "arm": name, "why": why
-                } for name, why in reasons.items() if why
+                {"experiment": experiment.name, "cell": cell_key(cell), "arm": name, "why": why}
+                for name, why in reasons.items()
+                if why
             ]
             fit = [arm for arm in arms[experiment.name] if not reasons[arm.name]]
             if fit:
@@ -108,9 +108,9 @@ def make(
     for block in range(max(rounds.values(), default=0)):
         due = [one_block(e, profile, cell, fit, block, chance) for e, cell, fit in cells if block < rounds[e.name]]
         due += [
-            [
-                ceiling_sample(e, profile, ceiling_arms[e.name], block)
-            ] for e in experiments if e.name in ceiling_arms and block < rounds[e.name]
+            [ceiling_sample(e, profile, ceiling_arms[e.name], block)]
+            for e in experiments
+            if e.name in ceiling_arms and block < rounds[e.name]
         ]
         chance.shuffle(due)
         samples += [sample for one in due for sample in one]
@@ -129,10 +129,14 @@ def pre_pass(cells: list[tuple[Experiment, dict, list[Arm]]], profile: str, chan
             wanted.setdefault(experiment.name, (experiment, set()))[1].update(names)
     samples = []
     for experiment, names in wanted.values():
-        load = {k: v for k, v in experiment.load_of(profile, {}, experiment.capacity.get("load")).items() if k not in OPEN}
+        load = {
+            k: v for k, v in experiment.load_of(profile, {}, experiment.capacity.get("load")).items() if k not in OPEN
+        }
         for block in range(experiment.capacity.get("samples", CAPACITY_SAMPLES)):
             order = chance.sample(sorted(names), len(names))
-            samples += [sample_of(experiment, "capacity", {**load, "mode": "closed"}, block, arm, "capacity") for arm in order]
+            samples += [
+                sample_of(experiment, "capacity", {**load, "mode": "closed"}, block, arm, "capacity") for arm in order
+            ]
     return samples
 
 

@@ -23,7 +23,7 @@ def capacities(records: Iterable[dict]) -> dict[tuple[str, str], float]:
 
 
 def resolve(sample: Sample, experiment: dict, records: Iterable[dict]) -> tuple[Sample, dict | None]:
-    """The sample with a rate in requests per second, and how it came about; the share stays where nothing was measured."""
+    """The sample with a rate in requests per second, and how it came about; unmeasured, the share stays."""
     share = sample.options.get("rate")
     if not isinstance(share, str):
         return sample, None

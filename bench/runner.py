@@ -35,7 +35,9 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
     try:
         due = pending(plan, folder)
         resume = f"go on with: python3 -m bench resume {paths.shown(folder)}"
-        with out_of_the_way(bed.placement.bench), host.Stop(resume) as stop, buried() as undertaker, ExitStack() as joined:
+        with out_of_the_way(bed.placement.bench), host.Stop(
+            resume
+        ) as stop, buried() as undertaker, ExitStack() as joined:
             bed = replace(bed, undertaker=undertaker, stop=stop, apart=joined.enter_context(apart(due, bed.placement)))
             files = joined.enter_context(blocks.made(due, folder, bed.loadgen, undertaker, stop))
             bed = replace(bed, files=files)
@@ -70,13 +72,17 @@ class Session:
     def as_record(self) -> dict:
         wall_ns = time.monotonic_ns() - self.begun
         return {
-            "schema": SCHEMA, "started": self.started.isoformat(timespec="milliseconds"), "samples": self.samples,
-            "wall_ns": wall_ns, "windows_ns": self.windows_ns, "overhead": round(1 - self.windows_ns / wall_ns, 4),
+            "schema": SCHEMA,
+            "started": self.started.isoformat(timespec="milliseconds"),
+            "samples": self.samples,
+            "wall_ns": wall_ns,
+            "windows_ns": self.windows_ns,
+            "overhead": round(1 - self.windows_ns / wall_ns, 4),
         }
 
 
 def measure_well(sample: Sample, arm: Arm, bed: Bed, experiment: dict, capacity: list[dict]) -> dict:
-    """A sample at its rate, with one more chance where the instrument broke its own rules, as it does when the host is taken away.
+    """A sample at its rate, once more where the instrument broke its own rules, as it does when the host is taken away.
 
     That says nothing about the server, so no figure is chosen by it; the record keeps what was discarded and why.
     """
@@ -138,4 +144,3 @@ def alone(together: bool) -> Iterator[bool]:
                 "another bench runs on this host, and two would disturb each other; wait for it, or add --together"
             )
         yield held
-

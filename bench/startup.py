@@ -44,7 +44,8 @@ def to_ready(arm: arms.Arm) -> str:
 def greetings(address: tuple[str, int], clients: int) -> str:
     """So many clients at once, each until its greeting has come; the command ends with the last."""
     host_name, port = address
-    one = f"(exec 3<>/dev/tcp/{host_name}/{port}; echo Bob >&3; read -r -u 3 line; [[ $line == 'Hello Bob' ]]) & pids+=($!)"
+    ask = f"exec 3<>/dev/tcp/{host_name}/{port}; echo Bob >&3; read -r -u 3 line"
+    one = f"({ask}; [[ $line == 'Hello Bob' ]]) & pids+=($!)"
     return bash(f"for i in {{1..{clients}}}; do {one}; done; for pid in ${{pids[@]}}; do wait $pid || exit 1; done")
 
 
@@ -52,7 +53,9 @@ def bash(script: str) -> str:
     return shlex.join(["bash", "--norc", "-c", script])
 
 
-def hyperfine(commands: dict[str, str], runs: int, kept: Path, where: Placement, undertaker: host.Undertaker, stop: host.Stop) -> dict:
+def hyperfine(
+    commands: dict[str, str], runs: int, kept: Path, where: Placement, undertaker: host.Undertaker, stop: host.Stop
+) -> dict:
     """Times the commands, keeps hyperfine's own JSON, and returns it."""
     argv = ["hyperfine", "--shell=none", "--style=none", "--warmup=2", f"--runs={runs}", f"--export-json={kept}"]
     for name, command in commands.items():
@@ -63,7 +66,9 @@ def hyperfine(commands: dict[str, str], runs: int, kept: Path, where: Placement,
         if not child.ended():
             raise BenchError(f"hyperfine did not end within {WITHIN_S:.0f} s")
         if child.status != 0:
-            raise BenchError(f"hyperfine {serve.how_ended(child.status)}: {child.last_words() or child.stdout()[-300:]}")
+            raise BenchError(
+                f"hyperfine {serve.how_ended(child.status)}: {child.last_words() or child.stdout()[-300:]}"
+            )
         return {result["command"]: result for result in json.loads(kept.read_text())["results"]}
     finally:
         child.close()
@@ -87,7 +92,9 @@ def measure(found: list[arms.Arm], options: argparse.Namespace, folder: Path, co
     return started, spans
 
 
-def split(order: list[arms.Arm], where: Placement, undertaker: host.Undertaker, stop: host.Stop) -> tuple[list[arms.Arm], dict[str, str]]:
+def split(
+    order: list[arms.Arm], where: Placement, undertaker: host.Undertaker, stop: host.Stop
+) -> tuple[list[arms.Arm], dict[str, str]]:
     """Those that this host can run, and why it cannot the others."""
     able, unable = [], {}
     for arm in order:
@@ -103,12 +110,19 @@ def split(order: list[arms.Arm], where: Placement, undertaker: host.Undertaker, 
 
 
 def makespan(
-    arm: arms.Arm, options: argparse.Namespace, kept: Path, where: Placement, undertaker: host.Undertaker, stop: host.Stop
+    arm: arms.Arm,
+    options: argparse.Namespace,
+    kept: Path,
+    where: Placement,
+    undertaker: host.Undertaker,
+    stop: host.Stop,
 ) -> dict:
     server = host.Child(serve.launch(arm, "greet", {"delay": options.delay}).argv, where.server, undertaker)
     try:
         name, _, port = serve.wait_ready(server, stop).rpartition(":")
-        return hyperfine({arm.name: greetings((name, int(port)), options.clients)}, options.runs, kept, where, undertaker, stop)
+        return hyperfine(
+            {arm.name: greetings((name, int(port)), options.clients)}, options.runs, kept, where, undertaker, stop
+        )
     finally:
         server.close()
 
@@ -146,7 +160,10 @@ def run(console: Console, options: argparse.Namespace) -> int:
     console.print(table("model", started))
     console.print(Text(f"  {ALONE}: what of each figure above is the shell's", style="dim"))
     if spans:
-        console.print(Text(f"\n{options.clients} clients at once, each greeted after {options.delay}: until the last has its greeting", style="bold"))
+        title = (
+            f"\n{options.clients} clients at once, each greeted after {options.delay}: until the last has its greeting"
+        )
+        console.print(Text(title, style="bold"))
         console.print(table("model", spans))
     console.print(f"{time.monotonic() - begun:.0f} s; hyperfine's records: {paths.shown(folder)}")
     return 0

@@ -21,7 +21,12 @@ asyncio.run(main())
 
 def contender(folder: Path, program: str, **more: str) -> str:
     path = folder / "mine.toml"
-    keys = {"thesis": '"a test"', "command": f'["{sys.executable}", "{program}", "{{port}}"]', "protocols": '["echo"]', **more}
+    keys = {
+        "thesis": '"a test"',
+        "command": f'["{sys.executable}", "{program}", "{{port}}"]',
+        "protocols": '["echo"]',
+        **more,
+    }
     path.write_text("".join(f"{key} = {value}\n" for key, value in keys.items()))
     return str(path)
 
@@ -29,7 +34,9 @@ def contender(folder: Path, program: str, **more: str) -> str:
 def documented(house: House) -> str:
     page = (ROOT / "docs" / "adding-a-server.md").read_text()
     mine = house.folder / "mine"
-    mine.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace("/usr/bin/env python3", sys.executable))
+    mine.write_text(
+        re.search(r"```python\n(.*?)```", page, re.DOTALL)[1].replace("/usr/bin/env python3", sys.executable)
+    )
     mine.chmod(0o755)
     return str(mine)
 

@@ -1,4 +1,4 @@
-"""Crossings, knees and capacities: found where they are, silent where nothing is shown, and covering as often as they say."""
+"""Crossings, knees and capacities: found where they are, silent where nothing is, covering as often as they say."""
 
 import math
 
@@ -15,7 +15,9 @@ def chance() -> np.random.Generator:
     return np.random.default_rng(20)
 
 
-def line(chance: np.random.Generator, zero_at: float = 1.5, slope: float = 0.3, noise: float = 0.05, blocks: int = 12) -> np.ndarray:
+def line(
+    chance: np.random.Generator, zero_at: float = 1.5, slope: float = 0.3, noise: float = 0.05, blocks: int = 12
+) -> np.ndarray:
     truth = slope * (np.log10(XS) - zero_at)
     return truth[:, None] + chance.normal(0, noise, (len(XS), blocks))
 
@@ -89,7 +91,9 @@ def test_capacity_of_one_cell_covers_as_often_as_it_says(chance: np.random.Gener
 
 
 @pytest.mark.parametrize("means", [(1000, 1000, 1000, 1000), (900, 950, 990, 1000), (500, 700, 1000)])
-def test_capacity_chosen_among_cells_errs_at_most_as_often_as_it_says(means: tuple[float, ...], chance: np.random.Generator) -> None:
+def test_capacity_chosen_among_cells_errs_at_most_as_often_as_it_says(
+    means: tuple[float, ...], chance: np.random.Generator
+) -> None:
     hits, trials = 0, 2000
     for _ in range(trials):
         found = crossing.capacity({x: mean * np.exp(chance.normal(0, 0.03, 12)) for x, mean in enumerate(means)})
@@ -106,9 +110,7 @@ def test_capacity_needs_a_cell_and_two_blocks() -> None:
 def test_a_run_says_who_passes_the_reference_where_and_only_with_blocks_enough(chance: np.random.Generator) -> None:
     ratios = np.exp(line(chance, noise=0.02))
     for blocks, shown in ((12, 1), (11, 0)):
-        family = [
-            ({"x": x, "panel": None}, "poll", list(ratios[i, :blocks]), [1.0] * blocks) for i, x in enumerate(XS)
-        ]
+        family = [({"x": x, "panel": None}, "poll", list(ratios[i, :blocks]), [1.0] * blocks) for i, x in enumerate(XS)]
         found = derive.crossovers_of(family, "p50_us", {blocks: 2.8 if blocks >= 12 else None})
         assert len(found) == shown
         if shown:
@@ -119,7 +121,10 @@ def test_capacities_count_only_cells_in_which_the_server_was_the_limit() -> None
     def cell(x: int, limit: str) -> dict:
         return {"cell": f"c={x}", "x": x, "arms": {"poll": {"limit": limit}}}
 
-    records = {f"c={x}": [{"arm": "poll", "status": "ok", "load": {"achieved_rps": rps}} for rps in (x * 10.0, x * 10.2)] for x in (10, 100)}
+    records = {
+        f"c={x}": [{"arm": "poll", "status": "ok", "load": {"achieved_rps": rps}} for rps in (x * 10.0, x * 10.2)]
+        for x in (10, 100)
+    }
     experiment = {"load": {"mode": "closed"}, "metrics": ["throughput_rps"]}
     found = derive.capacities(experiment, [cell(10, "server"), cell(100, "client")], records)
     assert found["poll"]["at"] == 10 and found["poll"]["rps"] == pytest.approx(101, abs=0.1)
@@ -129,9 +134,17 @@ def test_capacities_count_only_cells_in_which_the_server_was_the_limit() -> None
 def test_knees_take_the_unanswered_for_what_they_surely_exceed() -> None:
     def record(rate: int, block: int, p99: float | None) -> dict:
         latency = {"p99": p99, "max": 9e6, "unfinished": 5 if p99 is None else 0}
-        return {"arm": "poll", "status": "ok", "block": block, "options": {"mode": "open"}, "load": {"latency_intended_ns": latency}}
+        return {
+            "arm": "poll",
+            "status": "ok",
+            "block": block,
+            "options": {"mode": "open"},
+            "load": {"latency_intended_ns": latency},
+        }
 
     cells = [{"cell": str(rate), "x": rate} for rate in (1000, 2000, 4000)]
-    by_cell = {str(rate): [record(rate, b, p99) for b in range(3)] for rate, p99 in ((1000, 1e5), (2000, 1e5), (4000, None))}
+    by_cell = {
+        str(rate): [record(rate, b, p99) for b in range(3)] for rate, p99 in ((1000, 1e5), (2000, 1e5), (4000, None))
+    }
     found = derive.knees({"x": "rate", "load": {"mode": "open"}, "metrics": ["p99_us"]}, cells, by_cell)
     assert 2000 < found["poll"]["x"] < 4000

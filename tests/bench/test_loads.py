@@ -25,7 +25,9 @@ def loaded(folder: Path, text: str) -> experiment.Experiment:
 
 
 def with_hogs(folder: Path) -> experiment.Experiment:
-    text = GOOD.replace("[profiles.quick]", HOGS + "[profiles.quick]").replace("grid.rate = [1000, 2000]", "grid.rate = [1000]\ngrid.hogs.connections = [0, 4]")
+    text = GOOD.replace("[profiles.quick]", HOGS + "[profiles.quick]").replace(
+        "grid.rate = [1000, 2000]", "grid.rate = [1000]\ngrid.hogs.connections = [0, 4]"
+    )
     return loaded(folder, text)
 
 
@@ -39,16 +41,34 @@ def test_a_populations_options_are_a_grid_of_their_own(tmp_path: Path) -> None:
 
 
 def test_populations_classes_and_pauses_reach_the_load_generator(tmp_path: Path) -> None:
-    words = [w for option in {
-        "populations": {"hogs": {"connections": 4, "send_part": 10}}, "classes": ["a", "b"], "pause": "1s+2s", "per_connection": 1
-    }.items() for w in measure.as_words(*option, [7])]
+    words = [
+        w
+        for option in {
+            "populations": {"hogs": {"connections": 4, "send_part": 10}},
+            "classes": ["a", "b"],
+            "pause": "1s+2s",
+            "per_connection": 1,
+        }.items()
+        for w in measure.as_words(*option, [7])
+    ]
     assert words == [
-        "--population", "hogs: --connections 4 --send-part 10", "--class", "a", "--class", "b", "--pause", "7@1s+2s", "--per-connection", "1"
+        "--population",
+        "hogs: --connections 4 --send-part 10",
+        "--class",
+        "a",
+        "--class",
+        "b",
+        "--pause",
+        "7@1s+2s",
+        "--per-connection",
+        "1",
     ]
 
 
 def test_a_share_of_a_crowd_speaks_and_the_others_are_idle(tmp_path: Path) -> None:
-    text = GOOD.replace("connections = 2", "total = 1000").replace("grid.rate = [1000, 2000]", 'grid.rate = [1000]\ngrid.share = ["1%", "100%"]')
+    text = GOOD.replace("connections = 2", "total = 1000").replace(
+        "grid.rate = [1000, 2000]", 'grid.rate = [1000]\ngrid.share = ["1%", "100%"]'
+    )
     found = loaded(tmp_path, text)
     few, all_of_them = (found.load_of("quick", cell) for cell in found.cells("quick"))
     assert (few["connections"], few["idle"]) == (10, 990)
@@ -68,11 +88,18 @@ def test_a_crowd_beyond_one_addresss_ports_gets_more_addresses(tmp_path: Path) -
 
 
 def test_server_options_may_be_the_axis_and_leave_out_who_has_none(tmp_path: Path) -> None:
-    text = GOOD.replace('x = "rate"', 'x = "workers"').replace("grid.rate = [1000, 2000]", "grid.workers = [1, 4]").replace("[load]", "[load]\nrate = 10")
+    text = (
+        GOOD.replace('x = "rate"', 'x = "workers"')
+        .replace("grid.rate = [1000, 2000]", "grid.workers = [1, 4]")
+        .replace("[load]", "[load]\nrate = 10")
+    )
     pool = Arm("pool", ("x",), "0", protocols=("echo",), options=("workers",))
     loop = Arm("loop", ("x",), "0", protocols=("echo",))
     made = plan.make([loaded(tmp_path, text)], {"one": [pool, loop]}, {}, "quick", 1, 1000)
-    assert {(s.arm, s.server["workers"], "workers" in s.options) for s in made.samples} == {("pool", 1, False), ("pool", 4, False)}
+    assert {(s.arm, s.server["workers"], "workers" in s.options) for s in made.samples} == {
+        ("pool", 1, False),
+        ("pool", 4, False),
+    }
     assert {o["why"] for o in made.left_out} == {"has no --workers"}
 
 
@@ -110,7 +137,9 @@ def test_each_may_have_a_capacity_of_its_own_and_without_one_the_sample_fails() 
     sample = plan.Sample("id", "e", "c", 0, "a", "arm", {"rate": "50%"}, {})
     resolved, told = relative.resolve(sample, {"capacity": {"of": "each"}}, records)
     assert resolved.options["rate"] == 100 and told == {"share": "50%", "of": "a", "capacity_rps": 200}
-    unresolved, told = relative.resolve(plan.Sample("id", "e", "c", 0, "b", "arm", {"rate": "50%"}, {}), {"capacity": {"of": "each"}}, records)
+    unresolved, told = relative.resolve(
+        plan.Sample("id", "e", "c", 0, "b", "arm", {"rate": "50%"}, {}), {"capacity": {"of": "each"}}, records
+    )
     assert unresolved.options["rate"] == "50%" and told["capacity_rps"] is None
 
 
@@ -136,20 +165,43 @@ def test_a_variant_is_a_model_started_with_options(house: House) -> None:
 
 
 def test_requests_of_all_populations_share_the_servers_cpu() -> None:
-    record = {"load": {"counts": {"completed": 10}, "populations": [{"counts": {"completed": 90}, "achieved_rps": 9.0}]}}
+    record = {
+        "load": {"counts": {"completed": 10}, "populations": [{"counts": {"completed": 90}, "achieved_rps": 9.0}]}
+    }
     assert metrics.requests(record) == 100 and metrics.others_rps(record) == 9.0
 
 
 WRONG = {
-    "relative rate without a capacity": (RELATIVE.partition("[capacity]")[0], ["load.rate", "50% of what?", "[capacity]"]),
+    "relative rate without a capacity": (
+        RELATIVE.partition("[capacity]")[0],
+        ["load.rate", "50% of what?", "[capacity]"],
+    ),
     "population that is not there": (GOOD + "grid.hog.depth = [1]\n", ["grid", "no population 'hog'"]),
-    "population's unknown option": (GOOD.replace("[profiles.quick]", HOGS + "colour = 1\n[profiles.quick]"), ["load.populations.hogs", "unknown key 'colour'"]),
+    "population's unknown option": (
+        GOOD.replace("[profiles.quick]", HOGS + "colour = 1\n[profiles.quick]"),
+        ["load.populations.hogs", "unknown key 'colour'"],
+    ),
     "share that is no share": (GOOD + 'grid.share = ["some"]\n', ["profiles.quick.grid: share", 'such as "10%"']),
-    "event that is none": (GOOD.replace("connections = 2", 'connections = 2\npause = "now"'), ["load.pause", "AT+FOR", '"now"']),
-    "need that nobody knows": (GOOD + "\n[needs]\nroots = true\n", ["needs", "unknown key 'roots'", "did you mean root?"]),
-    "panels outside the grid": (GOOD.replace('x = "rate"', 'x = "rate"\npanels = "share"'), ["panels", "an option of profiles.quick.grid"]),
-    "variant without options": (GOOD + '\n[[arms.variants]]\nname = "a"\nmodel = "poll"\n', ["arms.variants.0", "missing key 'options'"]),
-    "option that is neither load nor server": (GOOD + "grid.worker = [1]\n", ["unknown key 'worker'", "did you mean workers?"]),
+    "event that is none": (
+        GOOD.replace("connections = 2", 'connections = 2\npause = "now"'),
+        ["load.pause", "AT+FOR", '"now"'],
+    ),
+    "need that nobody knows": (
+        GOOD + "\n[needs]\nroots = true\n",
+        ["needs", "unknown key 'roots'", "did you mean root?"],
+    ),
+    "panels outside the grid": (
+        GOOD.replace('x = "rate"', 'x = "rate"\npanels = "share"'),
+        ["panels", "an option of profiles.quick.grid"],
+    ),
+    "variant without options": (
+        GOOD + '\n[[arms.variants]]\nname = "a"\nmodel = "poll"\n',
+        ["arms.variants.0", "missing key 'options'"],
+    ),
+    "option that is neither load nor server": (
+        GOOD + "grid.worker = [1]\n",
+        ["unknown key 'worker'", "did you mean workers?"],
+    ),
 }
 
 
@@ -166,12 +218,16 @@ def test_the_documented_experiment_is_one(tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "experiments.md").read_text()
     found = loaded(tmp_path, page.partition("```toml\n")[2].partition("```")[0])
     assert len(found.cells("quick")) == 6 and found.capacity["of"] == "each" and found.panels == "rate"
-    assert "populations" not in found.load_of("quick", {}, found.capacity["load"]), "no hogs while the capacity is measured"
+    assert "populations" not in found.load_of(
+        "quick", {}, found.capacity["load"]
+    ), "no hogs while the capacity is measured"
 
 
 def test_where_no_capacity_could_be_measured_what_hangs_on_it_is_invalid_and_the_run_still_ends(house: House) -> None:
     house.servers("invalidates")
-    text = RELATIVE.replace('reference = "epoll_lt"', 'reference = "invalidates"').replace('of = "epoll_lt"', 'of = "each"')
+    text = RELATIVE.replace('reference = "epoll_lt"', 'reference = "invalidates"').replace(
+        'of = "epoll_lt"', 'of = "each"'
+    )
     done = house.bench("run", house.experiment(text))
     assert done.returncode == 3, done.stdout + done.stderr
     assert "its rate is a share of a capacity that no good sample showed" in done.stdout

@@ -59,7 +59,9 @@ def test_packets_are_steered_to_each_sides_cpus(monkeypatch: pytest.MonkeyPatch)
     assert [c[2].split(" >")[0] for c in commands if c[0] == "sh"] == ["echo 2", "echo 1"]
 
 
-@pytest.mark.parametrize("cpus, text", [([0], "1"), ([0, 3], "9"), ([32], "1,00000000"), ([31, 64], "1,00000000,80000000")])
+@pytest.mark.parametrize(
+    "cpus, text", [([0], "1"), ([0, 3], "9"), ([32], "1,00000000"), ([31, 64], "1,00000000,80000000")]
+)
 def test_cpu_masks_are_written_as_sysfs_reads_them(cpus: list[int], text: str) -> None:
     assert netns.mask(cpus) == text
 
@@ -124,7 +126,12 @@ def test_where_it_is_not_allowed_the_run_says_so(house: House) -> None:
     tools.mkdir()
     command = house.command("run", house.experiment(), "--topology", "netns", "--no-figures")
     done = subprocess.run(
-        command, env={**house.environment(), "PATH": str(tools)}, cwd=house.folder, capture_output=True, text=True, timeout=120
+        command,
+        env={**house.environment(), "PATH": str(tools)},
+        cwd=house.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 2 and "needs ip, which is not installed" in done.stderr, done.stderr
 

@@ -1,4 +1,4 @@
-"""Where much is missing: io_uring refused, few descriptors, no perf, no namespaces, a clock that is set; the run ends with a table."""
+"""Where much is missing (io_uring, descriptors, tools, namespaces), or the clock is set, a run ends with a table."""
 
 import json
 import resource
@@ -11,7 +11,8 @@ from conftest import EXPERIMENT, House
 from bench import derive, measure, notes, records
 
 REFUSED = """#!/bin/sh
-[ "$1" = --describe ] && { echo '{"name": "io_uring", "thesis": "t", "protocols": ["echo"], "options": [], "clients_at_once": null, "needs": []}'; exit; }
+[ "$1" = --describe ] && { echo '{"name": "io_uring", "thesis": "t", "protocols": ["echo"], "options": [],
+  "clients_at_once": null, "needs": []}'; exit; }
 echo 'io_uring_setup: Operation not permitted (kernel.io_uring_disabled is 2)' >&2
 exit 77
 """
@@ -24,7 +25,9 @@ def test_a_restricted_sandbox_still_gives_a_table_and_says_what_is_missing(house
     refused.write_text(REFUSED)
     refused.chmod(0o755)
     good = EXPERIMENT.format(blocks=1, duration="5ms", rates="[1000]")
-    crowded = house.experiment(good.replace("grid.rate = [1000]", "grid.rate = [1000]\ngrid.idle = [0, 5000]"), name="crowded")
+    crowded = house.experiment(
+        good.replace("grid.rate = [1000]", "grid.rate = [1000]\ngrid.idle = [0, 5000]"), name="crowded"
+    )
     apart = house.experiment('topology = "netns"\n' + good.lstrip(), name="apart")
     needy = house.experiment(good + "\n[needs]\nfds = 100000\n", name="needy")
     tools = house.folder / "tools"
@@ -33,8 +36,13 @@ def test_a_restricted_sandbox_still_gives_a_table_and_says_what_is_missing(house
         if Path(f"/usr/bin/{tool}").exists():
             (tools / tool).symlink_to(f"/usr/bin/{tool}")
     done = subprocess.run(
-        house.command("run", crowded, apart, needy, "--no-figures"), cwd=house.folder, capture_output=True, text=True, timeout=180,
-        env={**house.environment(), "PATH": str(tools)}, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512)),
+        house.command("run", crowded, apart, needy, "--no-figures"),
+        cwd=house.folder,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**house.environment(), "PATH": str(tools)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512)),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "crowded: server CPU per request" in done.stdout, "a table"

@@ -17,7 +17,10 @@ def test_every_model_is_timed_to_ready_and_who_cannot_is_left_out(house: House) 
     house.servers("epoll_lt", "poll", "not_here", "dies_early")
     done = house.bench("startup", "--runs", "2")
     assert done.returncode == 0, done.stderr
-    assert "left out: not_here (io_uring_setup: refused by seccomp)" in done.stdout and "left out: dies_early" in done.stdout
+    assert (
+        "left out: not_here (io_uring_setup: refused by seccomp)" in done.stdout
+        and "left out: dies_early" in done.stdout
+    )
     kept = json.loads((house.run_folder() / "startup.json").read_text())["results"]
     assert {r["command"] for r in kept} == {"bash alone", "epoll_lt", "poll"}
     assert all(len(r["times"]) == 2 and min(r["times"]) > 0 for r in kept)
@@ -45,8 +48,8 @@ def test_a_greeting_that_is_wrong_ends_the_measurement_with_a_line(house: House)
         "#!/bin/sh\n"
         """[ "$1" = --describe ] && { echo '{"name": "liar", "thesis": "t", "protocols": ["greet"], "options": ["--delay"], "clients_at_once": null}'; exit; }\n"""
         "exec python3 -SE -c 'import socket\n"
-        "s = socket.create_server((\"127.0.0.1\", 0)); print(f\"READY port={s.getsockname()[1]}\", flush=True)\n"
-        "while True: c = s.accept()[0]; c.sendall(b\"Goodbye\\n\"); c.close()'\n"
+        's = socket.create_server(("127.0.0.1", 0)); print(f"READY port={s.getsockname()[1]}", flush=True)\n'
+        'while True: c = s.accept()[0]; c.sendall(b"Goodbye\\n"); c.close()\'\n'
     )
     liar.chmod(0o755)
     done = house.bench("startup", "--runs", "2")
@@ -58,9 +61,18 @@ def test_what_is_missing_or_wrong_is_one_line(house: House) -> None:
     empty = house.folder / "empty"
     empty.mkdir()
     without = subprocess.run(
-        house.command("startup"), env={**house.environment(), "PATH": str(empty)}, cwd=house.folder, capture_output=True, text=True, timeout=60
+        house.command("startup"),
+        env={**house.environment(), "PATH": str(empty)},
+        cwd=house.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert without.returncode == 1 and "hyperfine is not installed; run: bench/require.sh bench" in without.stderr
-    for words, said in ((("--delay", "soon"), "--delay: expected a time"), (("--runs", "1"), "--runs of 2 or more"), (("--models", "epol"), "did you mean")):
+    for words, said in (
+        (("--delay", "soon"), "--delay: expected a time"),
+        (("--runs", "1"), "--runs of 2 or more"),
+        (("--models", "epol"), "did you mean"),
+    ):
         done = house.bench("startup", *words)
         assert done.returncode == 2 and said in done.stderr and not list(Path(house.folder).glob("results/*"))
