@@ -197,6 +197,23 @@ def read(folder: Path) -> tuple[list[Way], dict[str, str]]:
     ], missing
 
 
+def summary(found: list[Way]) -> dict:
+    """What the figures are drawn from: each part's values over the blocks, in ns per round."""
+    return {
+        "parts": list(PARTS),
+        "ways": [
+            {
+                "name": way.name,
+                "cells": [
+                    {"watched": cell.watched, "ready": cell.ready, **{part: list(parts[part]) for part in PARTS}}
+                    for cell, parts in way.values.items()
+                ],
+            }
+            for way in found
+        ],
+    }
+
+
 def ways_order(name: str) -> tuple[int, str]:
     order = ("select", "poll", "ppoll", "epoll_lt", "epoll_et", "epoll_oneshot")
     return (order.index(name) if name in order else len(order), name)
@@ -280,8 +297,8 @@ def drawn(
     footer = f"{env.footer(records.read_json(folder / 'env.json'))}  ·  run {run}"
     target.mkdir(exist_ok=True)
     return [
-        *style.save(micro.draw(found, footer), target / "micro", suffixes),
-        *style.save(micro.surface(found, footer), target / "micro-surface", suffixes),
+        *style.save(micro.draw(summary(found), footer), target / "micro", suffixes),
+        *style.save(micro.surface(summary(found), footer), target / "micro-surface", suffixes),
     ]
 
 
