@@ -48,7 +48,7 @@ def launch(
     for name, value in options.items():
         option = "--" + name.replace("_", "-")
         argv += [option] if value is True else [] if value is False else [option, str(value)]
-    if loops_per_us and protocol == "http" and "loops-per-us" in arm.options:
+    if loops_per_us and protocol in ("http", "frame") and "loops-per-us" in arm.options:
         argv += ["--loops-per-us", str(loops_per_us)]
     return Launch(argv)
 

@@ -93,7 +93,7 @@ WRONG = [
     ({"thesis": ""}, "missing key 'thesis': expected one line: how it waits"),
     ({"command": '"python3"'}, "command: expected a list of words"),
     ({"command": '["serve", "{prot}"]'}, "command: expected no braces but {port} and {protocol}, got '{prot}'"),
-    ({"protocols": '["gopher"]'}, "protocols.0: expected echo, greet or http"),
+    ({"protocols": '["gopher"]'}, "protocols.0: expected echo, greet, http or frame"),
     ({"ready": '"x"'}, "unknown key 'ready' (did you mean ready_line?)"),
 ]
 
