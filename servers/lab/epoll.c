@@ -251,11 +251,12 @@ static const struct timespec *next_timeout(struct timespec *timeout)
 static void set_timer(void)
 {
 	static uint64_t set_ns;
-	uint64_t next_ns = deadlines.count ? deadlines.heap[0]->at_ns : 0;
+	struct timespec next = {0};
+	deadline_wait(&deadlines, 0, &next); /* counted from zero, what is left is the time itself */
+	uint64_t next_ns = (uint64_t)next.tv_sec * 1000000000 + (uint64_t)next.tv_nsec;
 	if (next_ns == set_ns)
 		return;
-	struct itimerspec until = {.it_value = {.tv_sec = (time_t)(next_ns / 1000000000),
-					   .tv_nsec = (long)(next_ns % 1000000000)}};
+	struct itimerspec until = {.it_value = next};
 	if (timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &until, NULL) != 0)
 		die("timerfd_settime: %s", strerror(errno));
 	set_ns = next_ns;
@@ -472,7 +473,8 @@ static void set_interest(struct client *client)
 		interest |= EPOLLOUT;
 	if (wants & CONN_RECV && !(knobs[INTEREST].value == TOGGLED && interest & EPOLLOUT))
 		interest |= EPOLLIN;
-	if (interest == client->interest)
+	bool rearm = knobs[WRITE].value && knobs[TRIGGER].value && interest & EPOLLOUT;
+	if (interest == client->interest && !rearm) /* a socket that is never full has no other edge */
 		return;
 	struct epoll_event event = {.events = interest, .data.ptr = client};
 	if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, client->fd, &event) != 0)

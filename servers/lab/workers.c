@@ -67,8 +67,9 @@ struct worker {
 };
 
 static struct options options;
-static struct worker *workers; /* in memory that child processes share */
-static int stop_fd;            /* an eventfd that all workers watch; nobody reads it */
+static struct worker *workers;      /* in memory that child processes share */
+static struct counters at_the_door; /* errors of the main thread, when it accepts */
+static int stop_fd;                 /* an eventfd that all workers watch; nobody reads it */
 
 static struct knob knobs[] = {
 	{"accept",
@@ -92,7 +93,8 @@ static void deal_out(int listen_fd);
 static bool stop_workers(void);
 static int report(void);
 static void *work(void *worker);
-static void leave(struct worker *worker);
+static void close_clients(struct worker *worker);
+static void free_worker(struct worker *worker);
 static void watch(const struct worker *worker, int fd, uint32_t interest, const void *tag);
 static void watch_listener(struct worker *worker, bool on);
 static void handle_event(struct worker *worker, const struct epoll_event *event);
@@ -244,6 +246,7 @@ static void deal_out(int listen_fd)
 		if (fd == NET_FAILED)
 			die("accept4: %s", strerror(errno));
 		if (fd == NET_FULL) {
+			count_error(&at_the_door);
 			struct timespec retry = {0, RETRY_MS * 1000000};
 			ppoll(NULL, 0, &retry, &server_wait_mask);
 		}
@@ -265,15 +268,18 @@ static bool stop_workers(void)
 		else if (waitpid(workers[i].pid, &status, 0) > 0 && status != 0)
 			well = false;
 	}
-	if (is_shared()) /* whose clients are anybody's, until all threads have ended */
-		for (unsigned i = 0; i < options.workers; i++)
-			leave(&workers[i]);
+	/* With one epoll for all, clients are anybody's until all threads have ended, and so are their blocks.
+	 */
+	for (unsigned i = 0; is_shared() && i < options.workers; i++)
+		close_clients(&workers[i]);
+	for (unsigned i = 0; is_shared() && i < options.workers; i++)
+		free_worker(&workers[i]);
 	return well;
 }
 
 static int report(void)
 {
-	struct counters sum = {0}, each[options.workers];
+	struct counters sum = at_the_door, each[options.workers];
 	uint64_t requests = 0, of_each[options.workers];
 	for (unsigned i = 0; i < options.workers; i++) {
 		each[i] = workers[i].counters;
@@ -302,15 +308,21 @@ static void *work(void *argument)
 		}
 		resume_expired(worker);
 	}
-	if (!is_shared())
-		leave(worker);
+	if (!is_shared()) {
+		close_clients(worker);
+		free_worker(worker);
+	}
 	return NULL;
 }
 
-static void leave(struct worker *worker)
+static void close_clients(struct worker *worker)
 {
 	while (!LIST_EMPTY(&worker->clients))
 		close_client(worker, LIST_FIRST(&worker->clients));
+}
+
+static void free_worker(struct worker *worker)
+{
 	core_free(&worker->core);
 	deadlines_free(&worker->deadlines);
 }
