@@ -6,6 +6,7 @@ served here, or the page's call of aio_init() would have no effect.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,9 +40,17 @@ def serve() -> Iterator[Callable[[str, str], Server]]:
 
 
 def keep_idle(server: Server, protocol: str, count: int) -> None:
-    """Connections that were served, and wait for their next request."""
+    """Connections that were served, and wait for their next request: the server has asked for it and is at rest."""
     for _ in range(count):
         round_trip(server.connect(), protocol)
+    proc.eventually(lambda: at_rest(server), "the server has armed its reads and sleeps")
+
+
+def at_rest(server: Server) -> bool:
+    """No thread of it is runnable, and none ran for a while."""
+    before = proc.cpu_s(server.pid)
+    time.sleep(0.1)
+    return not proc.runnable(server.pid) and proc.cpu_s(server.pid) == before
 
 
 @pytest.mark.parametrize("protocol", ["echo", "http", "frame"])
