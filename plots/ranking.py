@@ -45,18 +45,19 @@ def value_of(cell: dict, arm: str, metric: str) -> dict | None:
 def panel(axis: Axes, summary: dict, cell: dict, arms: list[str], metric: str, reference: str | None) -> None:
     about = summary["metrics"][metric]
     found = {arm: value_of(cell, arm, metric) for arm in arms}
-    known = [v["median"] for v in found.values() if v]
+    known = [v["median"] for v in found.values() if v and v["median"] > 0] or [1.0]
     low, high = min(known), max(known)
     room = max((high / low) ** 0.3, 1.35)  # the values stand to the right of their points
     if found.get(reference or ""):
         axis.axvline(found[reference]["median"], color="#888888", linewidth=0.8)
     for row, arm in enumerate(arms):
         how, value = look(arm, arms), found[arm]
-        if not value:
+        if not value or value["median"] <= 0:  # sockmap: no process of its own ever runs
+            measured = (cell["arms"].get(arm) or {}).get("values", {}).get(metric)
             axis.text(
                 0.03,
                 row,
-                "beyond all measured" if (cell["arms"].get(arm) or {}).get("values", {}).get(metric) else "–",
+                "0" if value else "beyond all measured" if measured else "–",
                 transform=axis.get_yaxis_transform(),
                 va="center",
                 fontsize=7,
@@ -64,7 +65,7 @@ def panel(axis: Axes, summary: dict, cell: dict, arms: list[str], metric: str, r
             )
             continue
         top = value["high"] if value["high"] is not None else value["median"]
-        axis.plot([value["low"], top], [row, row], color=how.colour, linewidth=1.6, solid_capstyle="butt")
+        axis.plot([max(value["low"], low / 100), top], [row, row], color=how.colour, linewidth=1.6, solid_capstyle="butt")
         axis.plot(value["median"], row, how.marker, color=how.colour, markersize=5)
         axis.annotate(
             number(value["median"]),

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from bench.arms import ORDER
-from plots import curves, ratios, style, winners
+from plots import curves, ranking, ratios, style, winners
 
 PLOTS = Path(__file__).resolve().parents[2] / "plots"
 
@@ -203,3 +203,16 @@ def test_a_second_axis_gets_a_panel_for_each_place_and_a_map() -> None:
 def test_a_winner_is_beyond_a_tie_and_its_interval_apart(first: tuple, second: tuple, won: bool) -> None:
     one, other = ({"median": m, "low": low, "high": high} for m, low, high in (first, second))
     assert winners.leads(one, other) == won
+
+
+def test_a_ranking_has_a_row_for_each_arm_also_for_one_that_costs_nothing() -> None:
+    """An echo inside the kernel has no process that runs: a zero has no place on a logarithmic axis, but a row."""
+    data = summary(["epoll_lt", "sockmap", "poll"], [1], ["server_cpu_us_per_req", "p99_us"])
+    cell = data["experiments"]["e"]["cells"][0]
+    cell["arms"]["sockmap"]["values"]["server_cpu_us_per_req"] = {
+        "median": 0.0, "low": 0.0, "high": 0.0, "coverage": 0.75, "n": 3
+    }
+    axis = ranking.draw(data, "e").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["epoll_lt", "sockmap", "poll"]
+    assert "0" in [text.get_text() for text in axis.texts]
+    assert axis.get_xlim()[0] > 0
