@@ -140,6 +140,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "figure-rates": figure("rates"),
     "figure-connections": figure("connections"),
     "figure-idle": figure("idle"),
+    "figure-models": figure("models"),
     "models": models_table,
     **docs_models.BLOCKS,
     **docs_lab.BLOCKS,
