@@ -47,7 +47,8 @@ struct client {
 	struct conn conn;
 	struct deadline deadline;
 	LIST_ENTRY(client) all;
-	struct worker *home; /* in whose list it is */
+	struct worker *home;   /* in whose list it is */
+	struct worker *keeper; /* among whose deadlines its own is, while that is set */
 	int fd;
 	uint32_t interest; /* as the kernel has it; 0 after an event, with one epoll for all */
 };
@@ -56,6 +57,7 @@ struct worker {
 	_Alignas(64) struct core core; /* no cache line belongs to two workers */
 	struct counters counters;
 	struct deadlines deadlines;
+	struct deadline retry; /* to accept again, when it ran out of descriptors */
 	LIST_HEAD(, client) clients;
 	pthread_mutex_t lock; /* of the list: with one epoll for all, others close clients, too */
 	pthread_t thread;
@@ -383,13 +385,18 @@ static void accept_clients(struct worker *worker)
 	}
 }
 
-/* With one epoll for all, another worker's client may be the one that closes: then all sleep and try again. */
+/* The descriptors are everybody's, and whoever gives one back tells nobody else: so a worker looks again after
+ * a while, unless a client of its own closes before. With one epoll for all it sleeps so long: others are
+ * awake. */
 static void wait_for_room(struct worker *worker)
 {
-	if (worker->counters.open > 0 && !is_shared())
-		watch_listener(worker, false);
-	else
-		pause_here((struct pause){.kind = PAUSE_SLEEP, .amount = RETRY_MS * 1000000});
+	struct pause retry = {.kind = PAUSE_DELAY, .amount = RETRY_MS * 1000000};
+	if (is_shared()) {
+		pause_here(retry);
+		return;
+	}
+	watch_listener(worker, false);
+	pause_begin(&worker->deadlines, &worker->retry, retry);
 }
 
 static uint32_t oneshot(void)
@@ -473,6 +480,7 @@ static void advance(struct worker *worker, struct client *client)
 			if (pause.kind == PAUSE_DELAY) {
 				if (!deadline_is_set(&client->deadline))
 					pause_begin(&worker->deadlines, &client->deadline, pause);
+				client->keeper = worker;
 				break;
 			}
 			pause_here(pause);
@@ -512,6 +520,10 @@ static void resume_expired(struct worker *worker)
 {
 	struct deadline *deadline;
 	while ((deadline = pause_expired(&worker->deadlines))) {
+		if (deadline == &worker->retry) {
+			watch_listener(worker, true);
+			continue;
+		}
 		struct client *client = (struct client *)((char *)deadline - offsetof(struct client, deadline));
 		conn_did(&client->conn, CONN_PAUSE);
 		advance(worker, client);
@@ -521,7 +533,8 @@ static void resume_expired(struct worker *worker)
 static void close_client(struct worker *worker, struct client *client)
 {
 	struct worker *home = client->home;
-	deadline_clear(&worker->deadlines, &client->deadline);
+	if (deadline_is_set(&client->deadline))
+		deadline_clear(&client->keeper->deadlines, &client->deadline);
 	conn_drop(&client->conn);
 	pthread_mutex_lock(&home->lock);
 	LIST_REMOVE(client, all);
@@ -529,6 +542,8 @@ static void close_client(struct worker *worker, struct client *client)
 	pthread_mutex_unlock(&home->lock);
 	close(client->fd);
 	free(client);
-	if (!worker->accepting && !is_shared() && knobs[ACCEPT].value != DISPATCH)
+	if (!worker->accepting && !is_shared() && knobs[ACCEPT].value != DISPATCH) {
+		deadline_clear(&worker->deadlines, &worker->retry);
 		watch_listener(worker, true);
+	}
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FUZZ_SECONDS = 10  # a smoke test; `make fuzz` looks for longer
 CPUS = len(os.sched_getaffinity(0))
-MOSTLY_WAITING = max(4, 4 * CPUS)  # jobs at a time, for what most tests of a server or of the bench do
+MOSTLY_WAITING = max(4, 3 * CPUS)  # jobs at a time, for what most tests of a server or of the bench do
 SANITIZER_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
