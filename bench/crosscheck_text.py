@@ -1,7 +1,5 @@
 """What a crosscheck says, as tables: on the terminal, and as the generated blocks of docs/crosscheck.md."""
 
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import crosscheck_derive, paths
-from bench.errors import BenchError
+from bench import crosscheck_derive, drawing, paths
 from bench.units import number, parse_time_ns
 
 MAIN = "agree-50"
@@ -306,15 +303,7 @@ def show(console: Console, summary: dict) -> None:
 def draw(folder: Path, target: Path, svg_only: bool = False) -> Path:
     """The figure, by plots/ in a process of its own that reads derived data only."""
     words = ["--svg"] if svg_only else []
-    done = subprocess.run(
-        [sys.executable, "-m", "plots.crosscheck", str(folder), "--to", str(target), *words],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise BenchError(f"the figure could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return Path(done.stdout.split()[0])
+    return drawing.drawn("plots.crosscheck", folder, "--to", target, *words)[0]
 
 
 def draw_sample() -> list[Path]:

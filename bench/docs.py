@@ -12,15 +12,13 @@ this code alone, so a test can tell whether a committed document is current.
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import crosscheck_text, derive, docs_lab, docs_models, paths, records
+from bench import crosscheck_text, derive, docs_lab, docs_models, drawing, paths, records
 from bench.arms import sort_key
-from bench.errors import BenchError, UsageError
+from bench.errors import UsageError
 from bench.units import nearest, number
 
 DOCUMENTS = ("README.md", "docs/*.md")
@@ -228,12 +226,5 @@ def make() -> list[Path]:
 
 def draw_figures() -> list[Path]:
     target = paths.ROOT / "docs" / "figures"
-    done = subprocess.run(
-        [sys.executable, "-m", "plots", "--svg", "--to", str(target), str(paths.SAMPLE_RUN)],
-        cwd=paths.ROOT,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise BenchError(f"the figures could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return [Path(line) for line in done.stdout.splitlines()] + crosscheck_text.draw_sample()
+    made = drawing.drawn("plots", "--svg", "--to", target, paths.SAMPLE_RUN)
+    return made + crosscheck_text.draw_sample()

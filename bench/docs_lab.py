@@ -4,14 +4,12 @@ From two samples of committed records beside the headline one: a run of the lab'
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from bench import derive, env, micro, paths, records
-from bench.errors import BenchError, UsageError
+from bench import derive, drawing, env, micro, paths, records
+from bench.errors import UsageError
 from bench.units import nearest
 
 LAB = paths.SAMPLE_RUN / "lab"
@@ -88,12 +86,7 @@ def draw() -> list[Path]:
     made = []
     if lab():
         derive.write(LAB)
-        command = [sys.executable, "-m", "plots", "--svg", "--to", str(FIGURES), str(LAB)]
-        done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
-        if done.returncode != 0:
-            why = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise BenchError(f"the lab's figures could not be drawn: {why}")
-        made += [Path(line) for line in done.stdout.splitlines()]
+        made += drawing.drawn("plots", "--svg", "--to", FIGURES, LAB)
     if (MICRO / "samples.jsonl").exists():
         name = json.loads((MICRO / "env.json").read_text())["run"]
         made += micro.drawn(MICRO, micro.read(MICRO)[0], FIGURES, name, (".svg",))

@@ -4,14 +4,12 @@ They are made from the pages in servers/ and from results/sample/anatomy.jsonl, 
 """
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from bench import anatomy, lockstep, pages, paths
-from bench.errors import BenchError, UsageError
+from bench import anatomy, drawing, lockstep, pages, paths
+from bench.errors import UsageError
 from bench.units import nearest, number
 
 FIGURES = paths.ROOT / "docs" / "figures"
@@ -56,11 +54,7 @@ def draw() -> list[Path]:
     if not sample():
         return []
     anatomy.derive(paths.SAMPLE_RUN)
-    command = [sys.executable, "-m", "plots.anatomy", "--svg", "--to", str(FIGURES), str(paths.SAMPLE_RUN)]
-    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BenchError(f"the figure could not be drawn: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return [Path(line) for line in done.stdout.splitlines()]
+    return drawing.drawn("plots.anatomy", "--svg", "--to", FIGURES, paths.SAMPLE_RUN)
 
 
 def marked(text: str) -> str:
