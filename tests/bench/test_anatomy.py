@@ -101,11 +101,11 @@ def lockstep_of(model: str, case: lockstep.Case) -> dict:
 @pytest.mark.parametrize("case", [c for c in lockstep.CASES if c.name in ("echo", "http")], ids=lambda c: c.name)
 @pytest.mark.parametrize("model", pages.names())
 def test_each_page_says_what_strace_counts(model: str, case: lockstep.Case) -> None:
-    """Named calls exactly as often; calls with dots at least once; nothing that the page does not name."""
+    """Named calls exactly as often; calls with dots, which a request may do without, at all; none that is not named."""
     said = pages.read(model).calls
-    counted = lockstep_of(model, case)["calls"]
-    assert {name: n for name, n in counted.items() if name not in said.open_ended} == said.exact
-    assert {name for name in said.open_ended if counted.get(name, 0) < 1} == set()
+    counted = lockstep_of(model, case)
+    assert {name: n for name, n in counted["calls"].items() if name not in said.open_ended} == said.exact
+    assert said.open_ended <= set(counted["totals"][1])
 
 
 def test_a_difference_would_be_seen() -> None:

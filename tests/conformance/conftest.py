@@ -1,9 +1,10 @@
 """One scenario list over every server and every protocol it says it speaks.
 
 A scenario takes `serve` (starts servers of the model under test, and judges each when it ends) and perhaps `protocol`.
-Environment: SERVERS_DIR (default build/servers), LAB_DIR (instead: the lab's servers, as lab.toml lists them), SERVERS=a,b (only these), CONFORMANCE_SCALE (a factor on the counts of
-the long scenarios), CONFORMANCE_PATIENCE (seconds until a wait is a failure), CONTENDER (JSON: only this contender, as
-`python3 -m bench check` describes it).
+Environment: SERVERS_DIR (default build/servers), LAB_DIR (instead: the lab's servers, as lab.toml lists them),
+SERVERS=a,b (only these), CONFORMANCE_SCALE (a factor on the counts of the long scenarios), CONFORMANCE_TURNS (which
+scenarios run with one protocol of each model instead of all: in_turn below), CONFORMANCE_PATIENCE (seconds until a wait
+is a failure), CONTENDER (JSON: only this contender, as `python3 -m bench check` describes it).
 """
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import zlib
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -29,6 +31,7 @@ TEST_LIMIT_S = int(6 * PATIENCE_S)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "speaks(*protocols): the protocols a scenario is about; default all")
     config.addinivalue_line("markers", "having(option): only for models that have this option")
+    config.addinivalue_line("markers", "below: about what lies below the protocol, such as descriptors; see in_turn")
     config.addinivalue_line("markers", "wire: about bytes on connections alone; a contender's file is enough to run it")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -50,8 +53,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker, having = (metafunc.definition.get_closest_marker(name) for name in ("speaks", "having"))
     wanted = marker.args if marker else PROTOCOLS
     able = [m for m in models if not m.problem and (not having or m.has(*having.args))]
-    pairs = [(m, p) for m in able for p in m.protocols if p in wanted]
+    spoken = [(m, [p for p in m.protocols if p in wanted]) for m in able]
+    if in_turn(metafunc):
+        first = zlib.crc32(metafunc.function.__name__.encode())
+        spoken = [(m, [ps[(first + i) % len(ps)]]) for i, (m, ps) in enumerate(spoken) if ps]
+    pairs = [(m, p) for m, ps in spoken for p in ps]
     metafunc.parametrize("model,protocol", pairs, ids=[f"{m.name}-{p}" for m, p in pairs])
+
+
+def in_turn(metafunc: pytest.Metafunc) -> bool:
+    """Whether a scenario runs with one protocol of each model, another for the next model and the next scenario: what is
+    looked at is the model's own page, and the protocols' code is the same for all. CONFORMANCE_TURNS=below: scenarios
+    with this mark; CONFORMANCE_TURNS=pages: all but those of a file named for a protocol."""
+    turns = os.environ.get("CONFORMANCE_TURNS", "")
+    about_bytes = metafunc.module.__name__.removeprefix("test_") in (*PROTOCOLS, "file")
+    below = metafunc.definition.get_closest_marker("below")
+    return bool(turns == "below" and below or turns == "pages" and not about_bytes)
 
 
 @pytest.fixture(autouse=True)

@@ -29,6 +29,7 @@ def of_their_own(server: Server) -> tuple[int, int, int]:
     return len(proc.family(server.pid)), proc.user_threads(server.pid), proc.mappings(server.pid)
 
 
+@pytest.mark.below
 @pytest.mark.speaks("echo", "http", "frame")
 def test_what_an_idle_connection_costs(model: Model, protocol: str, serve) -> None:
     """Each has had its reply and waits for its next request. Where connections share the threads there are, one
@@ -67,6 +68,7 @@ def test_connect_and_leave(model: Model, protocol: str, serve, scale) -> None:
     assert server.stop()["closed"] >= scale(300)
 
 
+@pytest.mark.below
 @pytest.mark.wire
 def test_1100_connections_at_once(model: Model, protocol: str, serve) -> None:
     """More than FD_SETSIZE: each client gets its own reply, in any order of asking, though (where one process holds
@@ -109,6 +111,7 @@ def numbered(protocol: str, i: int, turn: int) -> tuple[bytes, bytes]:
     return get(f"/bytes/{i + turn}"), reply(body(i + turn))
 
 
+@pytest.mark.below
 def test_out_of_descriptors_and_back(model: Model, protocol: str, serve) -> None:
     """A limit of 64 files and 120 clients: those inside are served, the server does not spin over those outside,
     and every one of them is served as soon as others close. A server none of whose processes comes near the limit, as
@@ -137,6 +140,7 @@ def test_out_of_descriptors_and_back(model: Model, protocol: str, serve) -> None
     assert not ran_out or errors.get("EMFILE", 0) >= 1, f"running out of descriptors was not counted: {errors}"
 
 
+@pytest.mark.below
 def test_out_of_descriptors_without_a_client_to_wait_for(model: Model, protocol: str, serve) -> None:
     """The limit is used up by something else than clients, so no close will ever end the wait. The server does not
     spin, and serves when there is room again. One that blocks in accept(2) has its descriptor already: the kernel
@@ -182,6 +186,7 @@ def settled(server: Server, before: dict[tuple[int, int], str]) -> Callable[[], 
     return lambda: len(proc.fds(server.pid)) == len(before)
 
 
+@pytest.mark.below
 def test_no_leak_over_20000_connections(model: Model, protocol: str, serve, scale) -> None:
     """Descriptors: exactly as many as before. Memory: what 2,000 connections touch may not grow by more than 256
     KiB over 18,000 more, which is 15 bytes a connection; each thread beyond the first has an allocator's cache of

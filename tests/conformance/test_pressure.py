@@ -127,6 +127,7 @@ def test_a_client_that_never_reads(model: Model, protocol: str, serve) -> None:
         assert got == expected, difference(got, expected)
 
 
+@pytest.mark.below
 @pytest.mark.speaks("echo", "http", "frame")
 @pytest.mark.wire
 def test_a_client_that_never_reads_and_leaves(model: Model, protocol: str, serve) -> None:

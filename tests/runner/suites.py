@@ -91,6 +91,7 @@ def conformance(build: Path) -> list[Suite]:
         target = "make" if title == "plain" else f"make {title}"
         missing = "" if executables(base / "servers") else f"no servers in {base / 'servers'}: run {target}"
         env = {"SERVERS_DIR": str(base / "servers"), "CONFORMANCE_SCALE": scale,
+               "CONFORMANCE_TURNS": os.environ.get("CONFORMANCE_TURNS", "below" if title == "plain" else "pages"),
                "SERVERS": os.environ.get("SERVERS") or servers}
         suites.append(pytest(f"conformance {title}", "tests/conformance", env=env, missing=missing, limit_s=1200))
     return [*suites, lab(build / "asan" / "lab")]
@@ -100,7 +101,8 @@ def lab(directory: Path) -> Suite:
     """The lab's pages share their core with the models': what is left to show is that no step loses, leaks or spins."""
     files = [str(ROOT / "tests" / "conformance" / f"test_{name}.py") for name in ("pressure", "crowds", "ending")]
     missing = "" if executables(directory) else f"no servers in {directory}: run make asan"
-    env = {"LAB_DIR": str(directory), "CONFORMANCE_SCALE": "0.05", "SERVERS": os.environ.get("SERVERS", "")}
+    env = {"LAB_DIR": str(directory), "CONFORMANCE_SCALE": "0.05", "SERVERS": os.environ.get("SERVERS", ""),
+           "CONFORMANCE_TURNS": os.environ.get("CONFORMANCE_TURNS", "pages")}
     return pytest("conformance lab", "tests/conformance/test_echo.py", *files, env=env, missing=missing, limit_s=1200)
 
 
