@@ -26,7 +26,11 @@ has_libs    = $(if $(call lacks,$(1)),,$(1))
 SERVER_PAGES := $(foreach page,$(wildcard servers/*.c),$(call has_libs,$(page)))
 LAB_PAGES := $(foreach page,$(wildcard servers/lab/*.c),$(call has_libs,$(page)))
 PROGRAMS := $(SERVER_PAGES:servers/%.c=$(BUILD)/servers/%) $(LAB_PAGES:servers/lab/%.c=$(BUILD)/lab/%)
-LEFT_OUT := $(filter-out $(SERVER_PAGES) $(LAB_PAGES),$(wildcard servers/*.c servers/lab/*.c))
+PROBE_PARTS := bench/probes/probe.c
+EVERY_PROBE := $(filter-out $(PROBE_PARTS),$(wildcard bench/probes/*.c))
+PROBE_PAGES := $(foreach page,$(EVERY_PROBE),$(call has_libs,$(page)))
+PROBES   := $(PROBE_PAGES:bench/probes/%.c=$(BUILD)/probes/%)
+LEFT_OUT := $(filter-out $(SERVER_PAGES) $(LAB_PAGES) $(PROBE_PAGES),$(wildcard servers/*.c servers/lab/*.c) $(EVERY_PROBE))
 CORE     := $(patsubst servers/core/%.c,$(BUILD)/core/%.o,$(wildcard servers/core/*.c))
 LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c))
 
@@ -34,7 +38,7 @@ LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c
 .PHONY: all help
 .DELETE_ON_ERROR:
 
-all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro  ## build every server, the load generator and the small tools
+all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro $(PROBES)  ## build every server, the load generator, the probes and the small tools
 	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) ($(call lacks,$(page)))";)
 
 help:  ## list every target with one line
@@ -98,6 +102,15 @@ $(BUILD)/micro.d/%.o: bench/tools/micro/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
+# One statement about the kernel each, for the claims.
+$(BUILD)/probes/%: $(BUILD)/probes.d/%.o $(PROBE_PARTS:bench/probes/%.c=$(BUILD)/probes.d/%.o)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call flags_of,bench/probes/$*.c,--libs)
+
+$(BUILD)/probes.d/%.o: bench/probes/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(call flags_of,$<,--cflags) -c -o $@ $<
+
 # What a server is held against: test servers, plain loops, slowed variants. None is a model.
 ARMS := $(patsubst tests/arms/%.c,$(BUILD)/arms/%,$(foreach page,$(wildcard tests/arms/*.c),$(call has_libs,$(page))))
 
@@ -130,7 +143,7 @@ $(BUILD)/required.mk: bench/require.sh
 endif
 
 .SECONDARY:
--include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/lab.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d $(BUILD)/micro.d/*.d)
+-include $(wildcard $(BUILD)/core/*.d $(BUILD)/servers.d/*.d $(BUILD)/lab.d/*.d $(BUILD)/loadgen.d/*.d $(BUILD)/tools.d/*.d $(BUILD)/micro.d/*.d $(BUILD)/probes.d/*.d)
 
 .PHONY: asan tsan clean
 asan:  ## build everything under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan

@@ -1,0 +1,91 @@
+/* What every probe shares. A probe is one page: it puts the kernel into the situation that a claim speaks of,
+ *and prints what it then saw as one JSON object, {"probe": NAME, "facts": {...}}; judging is left to
+ *bench/claims.
+ *
+ *	int main(int argc, char **argv)
+ *	{
+ *		probe_begin(argc, argv, "", "What it shows, in one sentence.");
+ *		...
+ *		fact_int("bytes", must(read(fd, buffer, sizeof buffer)));
+ *		return probe_end();
+ *	}
+ *
+ * Exit status: 0 facts printed, 1 the probe itself broke, 2 usage, 77 this host cannot run it
+ *(docs/exit-codes.md). Nothing reaches stdout before probe_end(): a probe that breaks has printed no half of a
+ *fact. */
+#ifndef PROBE_H
+#define PROBE_H
+
+#include "clock.h" /* clock_now_ns() */
+
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* Answers --help; refuses any but the `arguments` named, as "SERVER FILE". Ignores SIGPIPE. From here on the
+ * process has five seconds: SIGALRM is taken by that limit. */
+void probe_begin(int argc, char **argv, const char *arguments, const char *shows);
+int probe_end(void); /* prints the facts; 0, for main to return */
+_Noreturn void probe_fail(const char *format, ...)
+	__attribute__((format(printf, 1, 2))); /* 1, a line on stderr */
+_Noreturn void probe_skip(const char *reason, ...) __attribute__((format(printf, 1, 2))); /* 77, likewise */
+
+/* The call's value, or the probe's end with the call's text and errno. A macro, to keep its type and text. */
+#define must(call)                                                                                             \
+	__extension__({                                                                                        \
+		__typeof__(call) value_ = (call);                                                              \
+		if (value_ == -1)                                                                              \
+			probe_must(#call);                                                                     \
+		value_;                                                                                        \
+	})
+_Noreturn void probe_must(const char *call);
+
+/* A fact goes into the innermost object or list that is open; in a list, key is NULL. */
+void facts_open(const char *key); /* { */
+void facts_list(const char *key); /* [ */
+void facts_close(void);
+void fact_int(const char *key, long long value);
+void fact_real(const char *key, double value); /* null where it is no finite number */
+void fact_bool(const char *key, bool value);
+void fact_text(const char *key, const char *value);
+void fact_error(const char *key, int error); /* as "EAGAIN"; 0 as "none" */
+
+/* A call made by a child of ours, which is killed if it has not returned in time; its descriptors are shared.
+ */
+struct outcome {
+	bool returned;
+	long value, slept; /* if returned; slept: how often the kernel put the caller to sleep in it */
+	int error;         /* errno if value is -1, else 0 */
+	char state;        /* else: what /proc said of it last, 'S' for a sleep that a signal may end */
+	double took_us;
+};
+struct outcome probe_call(long (*call)(void *), void *argument, unsigned patience_ms);
+
+/* A child that dies with us; it leaves by _exit(). probe_reap: its wait status, within a second, or the probe's
+ * end. */
+pid_t probe_fork(void);
+int probe_reap(pid_t child);
+pthread_t probe_thread(void *(*body)(void *), void *argument);
+
+void probe_sleep_ms(unsigned ms);
+double probe_us_since(uint64_t start_ns);
+bool probe_ready(int fd, short events, int patience_ms);                       /* poll() of one */
+bool probe_until(bool (*holds)(void *), void *argument, unsigned patience_ms); /* asked every 0.2 ms */
+bool probe_asleep(pid_t task, unsigned patience_ms);                           /* until it is in state S or D */
+
+char probe_state(pid_t task); /* of a process or thread: R, S, D, Z ...; '?' if it is gone */
+long probe_status(
+	pid_t task, const char *field); /* the number in a line of /proc/TASK/status; -1 if it is gone */
+long probe_slept(void);                 /* voluntary context switches of the calling thread so far */
+
+int probe_listen(int backlog, struct sockaddr_in *address); /* on a port of 127.0.0.1 that the kernel chose */
+void probe_tcp_pair(int pair[2]);                           /* connected over loopback, blocking, TCP_NODELAY */
+void probe_nonblock(int fd, bool on);
+int probe_unread(int fd);               /* FIONREAD: bytes that wait to be read */
+size_t probe_fill(int fd);              /* bytes written until EAGAIN; fd must be nonblocking */
+size_t probe_drain(int fd);             /* bytes read until EAGAIN or end of stream; likewise */
+void probe_write(int fd, size_t bytes); /* all of them, or the probe's end */
+
+#endif
