@@ -62,7 +62,7 @@ def taken(connections: int, rate: int | None):
     return Load(f"echo, {connections} connections, {said}", take, why_not)
 
 
-MAX_WATCHED = 16  # what the load generator watches at most
+MAX_WATCHED = 64  # what the load generator watches at most
 LOADS = {
     f"models-{connections}{'-rate' if rate else ''}": taken(connections, rate)
     for connections in (64, 100, 1000)
