@@ -52,4 +52,12 @@ def complain(data: dict, rules: dict, where: str) -> None:
         expected = described.get("description") or rules["$defs"][described["$ref"].rsplit("/", 1)[1]]["description"]
         raise UsageError(f"{at}missing key {missing!r}: expected {expected}")
     expected = error.schema.get("description", error.message)
-    raise UsageError(f"{at}expected {expected}, got {json.dumps(error.instance)}")
+    raise UsageError(f"{at}expected {expected}, got {json.dumps(error.instance)}{near_choice(error)}")
+
+
+def near_choice(error: jsonschema.ValidationError) -> str:
+    """The choice that a mistyped word was near to, where there is one."""
+    if error.validator != "enum" or not isinstance(error.instance, str):
+        return ""
+    near = nearest(error.instance, map(str, error.validator_value))
+    return near if "did you mean" in near else ""

@@ -12,6 +12,7 @@ from bench import (
     agree,
     anatomy,
     check,
+    claims_command,
     crosscheck,
     demo,
     docs,
@@ -114,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
     micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
     startup.add_options(command("startup", do_startup, "time whole commands with hyperfine: start to READY, and clients that greet at once"))
+    claims_command.add_options(command("claim", do_claim, "put published claims to the test: check, list and run them"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
     return top
@@ -235,6 +237,10 @@ def do_micro(options: argparse.Namespace, console: Console) -> int:
 
 def do_startup(options: argparse.Namespace, console: Console) -> int:
     return startup.run(console, options)
+
+
+def do_claim(options: argparse.Namespace, console: Console) -> int:
+    return claims_command.from_options(options, console)
 
 
 def do_demo(options: argparse.Namespace, console: Console) -> int:

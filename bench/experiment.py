@@ -153,18 +153,22 @@ def cell_key(cell: dict) -> str:
     return ",".join(f"{name}={value}" for name, value in cell.items())
 
 
-def load(path: Path) -> Experiment:
-    """Reads and checks one experiment file."""
-    data, name = checked.read(path, "experiment"), paths.shown(path)
+def load(path: Path, name: str | None = None) -> Experiment:
+    """Reads and checks one experiment file; it is called as the file unless told otherwise."""
+    return from_data(checked.read(path, "experiment"), paths.shown(path), name or path.stem)
+
+
+def from_data(data: dict, where: str, name: str) -> Experiment:
+    """The experiment of a table that fits the schema; `where` is what complaints begin with."""
     for profile in data["profiles"].values():
         profile["grid"] = flat(profile["grid"])
-    check_names(data, name)
+    check_names(data, where)
     for key, profile in data["profiles"].items():
-        check_grid(data, profile, f"{name}: profiles.{key}.grid")
+        check_grid(data, profile, f"{where}: profiles.{key}.grid")
     profiles = {key: Profile(**value) for key, value in data.pop("profiles").items()}
-    found = Experiment(name=path.stem, profiles=profiles, **data)
+    found = Experiment(name=name, profiles=profiles, **data)
     for profile in profiles:
-        check_loads(found.bounded(1 << 20), profile, name)
+        check_loads(found.bounded(1 << 20), profile, where)
     return found
 
 

@@ -5,7 +5,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXPERIMENTS = ROOT / "bench" / "experiments"
+CLAIMS = ROOT / "bench" / "claims"
+PROBES = ROOT / "bench" / "probes"
 CONTENDERS = ROOT / "bench" / "contenders"
+RATCHET = ROOT / "bench" / "ratchet"
 SCHEMAS = ROOT / "bench" / "schema"
 SAMPLE_RUN = ROOT / "results" / "sample"
 CROSSCHECK_SAMPLE = SAMPLE_RUN / "crosscheck"
