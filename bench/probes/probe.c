@@ -391,6 +391,18 @@ void probe_tcp_pair(int pair[2])
 		must(setsockopt(pair[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on));
 }
 
+int probe_file(void)
+{
+	char path[4096];
+	const char *folder = getenv("TMPDIR");
+	snprintf(path, sizeof path, "%s/muxbench-probe.XXXXXX", folder && *folder ? folder : "/var/tmp");
+	int fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		probe_skip("no file can be made as %s: %s", path, strerror(errno));
+	must(unlink(path));
+	return fd;
+}
+
 void probe_nonblock(int fd, bool on)
 {
 	int flags = must(fcntl(fd, F_GETFL));

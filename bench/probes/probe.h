@@ -82,6 +82,8 @@ long probe_slept(void);                 /* voluntary context switches of the cal
 
 int probe_listen(int backlog, struct sockaddr_in *address); /* on a port of 127.0.0.1 that the kernel chose */
 void probe_tcp_pair(int pair[2]);                           /* connected over loopback, blocking, TCP_NODELAY */
+int probe_file(void); /* regular, empty, without a name, in $TMPDIR or /var/tmp: on a disk where the host has
+			 one there */
 void probe_nonblock(int fd, bool on);
 int probe_unread(int fd);               /* FIONREAD: bytes that wait to be read */
 size_t probe_fill(int fd);              /* bytes written until EAGAIN; fd must be nonblocking */
