@@ -1,6 +1,7 @@
 """Do two runs of the same experiments agree?
 
-Cell by cell: medians against a tolerance, and the interval of the difference.
+Cell by cell: medians against a tolerance, and the interval of the difference.  A cell agrees when the figure that leads
+its experiment does; its other figures, tails among them, are shown beside it.
 
 Meant for two runs on one idle machine: it is the repeatability that a reader may count on.
 """
@@ -31,6 +32,7 @@ class Cell:
     cell: str
     arm: str
     metric: str
+    leads: bool
     first: tuple[float, ...]
     second: tuple[float, ...]
 
@@ -65,16 +67,18 @@ def welch(first: tuple[float, ...], second: tuple[float, ...], level: float = 0.
     return difference - half, difference + half
 
 
-def values(run: Path) -> dict[tuple[str, str, str, str], tuple[float, ...]]:
-    """(experiment, cell, arm, metric) -> the values of the good samples."""
+def values(run: Path) -> dict[tuple[str, str, str, str, bool], tuple[float, ...]]:
+    """(experiment, cell, arm, metric, whether it leads) -> the values of the good samples."""
     plan = records.read_json(run / "plan.json")
-    found: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str, str, str, bool], list[float]] = defaultdict(list)
     for record in records.read_samples(run):
         if record["status"] == "ok" and record["role"] == "arm":
-            for name in plan["experiments"][record["experiment"]]["metrics"]:
+            names = plan["experiments"][record["experiment"]]["metrics"]
+            for name in names:
                 value = metrics.METRICS[name].read(record)
                 if value is not None and 0 < value < math.inf:
-                    found[record["experiment"], record["cell"], record["arm"], name].append(value)
+                    key = (record["experiment"], record["cell"], record["arm"], name, name == names[0])
+                    found[key].append(value)
     return {key: tuple(v) for key, v in found.items()}
 
 
@@ -112,15 +116,17 @@ def show(console: Console, cells: list[Cell]) -> float:
         decided = [c.contains_zero for c in mine if c.contains_zero is not None]
         table.add_row(
             experiment,
-            metric,
+            metric + " (leads)" * mine[0].leads,
             str(len(mine)),
             share(c.close for c in mine),
             share(decided),
             f"×{worst.ratio:.2f} {worst.arm} {worst.cell}",
         )
     console.print(table)
-    total = sum(c.close for c in cells) / len(cells) if cells else 0.0
-    console.print(Text(f"medians within {TOLERANCE:.0%} in {total:.0%} of {len(cells)} cells", style="bold"))
+    leading = [c.close for c in cells if c.leads]
+    total = sum(leading) / len(leading) if leading else 0.0
+    console.print(Text(f"medians within {TOLERANCE:.0%} in {total:.0%} of {len(leading)} cells", style="bold"))
+    console.print(f"of all {len(cells)} figures, tails included: {share(c.close for c in cells)}")
     return total
 
 

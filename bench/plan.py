@@ -14,7 +14,8 @@ from bench.experiment import Experiment, cell_key, crowd
 from bench.units import parse_time_ns
 
 # What a sample costs beside its window, for the time told before a run; measured on a 2-core machine.
-START_STOP_S = 0.08
+START_STOP_S = 0.03
+PROBE = "50ms"  # the load generator's own look at the host before its load
 PER_CONNECTION_S = 70e-6
 CAPACITY_SAMPLES = 3
 OPEN = ("rate", "arrival", "shed", "pause")  # options that a closed loop has no use for
@@ -60,6 +61,7 @@ class Plan:
 
 def expected_s(sample: Sample) -> float:
     windows = parse_time_ns(sample.options["warmup"]) + parse_time_ns(sample.options["duration"])
+    windows += parse_time_ns(sample.options.get("probe", PROBE))
     return windows / 1e9 + START_STOP_S + PER_CONNECTION_S * crowd(sample.options)
 
 

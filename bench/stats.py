@@ -13,6 +13,7 @@ from scipy import special
 
 TIE = (0.97, 1.03)  # ratios inside are no difference that matters here
 VERDICT_BLOCKS = 12  # fewer blocks lean, they do not decide
+LEAN_LEVEL = 0.8  # of the interval by which they lean
 
 
 @dataclass(frozen=True)
@@ -93,13 +94,13 @@ def verdict(low: float, high: float, blocks: int, better: str) -> str:
 
 
 def lean(logs: Sequence[float], better: str) -> str:
-    """What few blocks hint at: all on the same side, and the mean beyond the tie margins.
+    """What few blocks hint at: Student's 80 % interval lies on one side of 1, and the mean beyond the tie margins.
 
-    Under no difference, three blocks agree in sign one time in four: a hint, never a verdict.
+    Under no difference that is at most one time in five: a hint, never a verdict.
     """
     x = np.asarray(logs, dtype=float)
-    mean = math.exp(float(x.mean()))
-    if len(x) < 2 or TIE[0] <= mean <= TIE[1] or not (np.all(x > 0) or np.all(x < 0)):
+    mean, low, high = t_interval(x, LEAN_LEVEL)
+    if len(x) < 2 or TIE[0] <= mean <= TIE[1] or low <= 1 <= high:
         return "level"
     lower = mean < 1
     return "leans ahead" if lower == (better == "lower") else "leans behind"

@@ -24,7 +24,7 @@ def test_welch_is_scipys() -> None:
 
 
 def cell(first: tuple[float, ...], second: tuple[float, ...]) -> agree.Cell:
-    return agree.Cell("e", "c", "a", "p99_us", first, second)
+    return agree.Cell("e", "c", "a", "p99_us", True, first, second)
 
 
 def test_close_and_contains_zero() -> None:
@@ -41,7 +41,8 @@ def test_same_host_runs_agree_and_the_command_says_so(house: House) -> None:
         assert house.bench("run", path, "--no-figures").returncode == 0
     first, second = records.runs(house.results)
     done = house.bench("agree", first.name, second.name)
-    assert done.returncode == 0 and "medians within 10% in 100% of 8 cells" in done.stdout
+    assert done.returncode == 0 and "medians within 10% in 100% of 4 cells" in done.stdout
+    assert "of all 8 figures" in done.stdout
 
 
 def test_disagreement_is_status_1_and_other_hosts_are_refused(house: House) -> None:

@@ -96,11 +96,11 @@ def test_verdict_turns_round_where_more_is_better() -> None:
     assert stats.verdict(0.8, 0.9, 12, "higher") == "behind"
 
 
-def test_lean_needs_all_blocks_on_one_side_and_a_mean_beyond_the_margin() -> None:
+def test_lean_needs_an_interval_on_one_side_and_a_mean_beyond_the_margin() -> None:
     assert stats.lean(np.log([0.90, 0.92, 0.88]), "lower") == "leans ahead"
     assert stats.lean(np.log([1.10, 1.20, 1.05]), "lower") == "leans behind"
     assert stats.lean(np.log([1.10, 1.20, 1.05]), "higher") == "leans ahead"
-    assert stats.lean(np.log([0.70, 1.01, 0.80]), "lower") == "level", "one block disagrees"
+    assert stats.lean(np.log([0.70, 1.01, 0.80]), "lower") == "level", "one block disagrees, and the interval holds 1"
     assert stats.lean(np.log([0.99, 0.98, 0.985]), "lower") == "level", "within the margin of a tie"
     assert stats.lean(np.log([0.5]), "lower") == "level", "one block is no repetition"
 
