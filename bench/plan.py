@@ -30,7 +30,8 @@ class Sample:
     cell: str
     block: int
     arm: str
-    role: str  # "arm"; "ceiling": the cheapest responder, which shows the client's limit; "capacity": see relative.py
+    role: str  # "arm"; "ceiling": the cheapest responder, which shows the client's limit; "capacity": see relative.py;
+    # without a window under load: "probe", "arrivals", "count", see aside.py
     options: dict  # the load generator's
     server: dict  # the server's
     topology: str = "loopback"
@@ -45,21 +46,26 @@ class Plan:
     samples: list[Sample]
     left_out: list[dict]
     tools: dict[str, dict] = field(default_factory=dict)
+    claims: dict[str, dict] = field(default_factory=dict)  # of a claims run: claims_plan.py
 
     @property
     def expected_s(self) -> float:
         return sum(expected_s(sample) for sample in self.samples)
 
     def as_record(self, schema: int) -> dict:
-        return {"schema": schema, "expected_s": round(self.expected_s, 1), **asdict(self)}
+        whole = {"schema": schema, "expected_s": round(self.expected_s, 1), **asdict(self)}
+        return whole if self.claims else {key: value for key, value in whole.items() if key != "claims"}
 
     @staticmethod
     def from_record(record: dict) -> "Plan":
         keys = ("profile", "seed", "experiments", "arms", "left_out", "tools")
-        return Plan(samples=[Sample(**s) for s in record["samples"]], **{k: record[k] for k in keys})
+        samples, claims = [Sample(**s) for s in record["samples"]], record.get("claims", {})
+        return Plan(samples=samples, claims=claims, **{k: record[k] for k in keys})
 
 
 def expected_s(sample: Sample) -> float:
+    if "expected_s" in sample.options:  # what has no window knows best
+        return sample.options["expected_s"]
     windows = parse_time_ns(sample.options["warmup"]) + parse_time_ns(sample.options["duration"])
     windows += parse_time_ns(sample.options.get("probe", PROBE))
     return windows / 1e9 + START_STOP_S + PER_CONNECTION_S * crowd(sample.options)
