@@ -25,6 +25,7 @@ from a sample in which the client was the limit: it would speak of the client (d
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Arrivals:
     """One run of clients that come at once; times from the first client's request on."""
 
     service_s: float  # the delay or the work of one request
-    completions_s: list[float]  # ascending; as many as clients, for a run in which one was not answered is not good
+    completions_s: list[float]  # ascending, as many as clients; infinite for those that were not answered in time
     interleaved: bool | None  # had the server received the last request before it sent the first reply?
 
 
@@ -134,12 +135,7 @@ class Data:
         return [record["probe"]["facts"] for record in self.good(claim, claim.setup["name"], {})]
 
     def arrivals(self, claim: Claim, arm: str, at: dict) -> list[Arrivals]:
-        return [
-            Arrivals(
-                told["service_ns"] / 1e9, [ns / 1e9 for ns in told["completions_ns"]], told["interleaved"]
-            )
-            for told in (record["arrivals"] for record in self.good(claim, arm, at))
-        ]
+        return [arrivals_of(record["arrivals"]) for record in self.good(claim, arm, at)]
 
     def counts(self, claim: Claim, arm: str, at: dict) -> list[dict[str, float]]:
         return [record["count"]["calls"] for record in self.good(claim, arm, at)]
@@ -157,6 +153,12 @@ class Data:
     def text(self, claim: Claim) -> str:
         """The claim's file as it was when the run was planned."""
         return self.plan["claims"][claim.id]["text"]
+
+
+def arrivals_of(told: dict) -> Arrivals:
+    answered = [ns / 1e9 for ns in told["completions_ns"]]
+    never = [math.inf] * (told["clients"] - len(answered))
+    return Arrivals(told["service_ns"] / 1e9, answered + never, told["interleaved"])
 
 
 def metric_of(claim: Claim, name: str) -> metrics.Metric:

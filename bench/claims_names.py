@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from bench import arms, contenders, metrics_more, pages, paths
+from bench import arms, contenders, metrics_more, pages, paths, telemetry
 from bench.errors import UsageError
 from bench.experiment import Experiment
 from bench.units import nearest
@@ -101,15 +101,8 @@ def check_metric(name: str, groups: Iterable[str], where: str) -> None:
 
 @cache
 def kernel_counters() -> frozenset[str]:
-    """The names in /proc/net/netstat and snmp; none where these cannot be read."""
-    found: set[str] = set()
-    for file in ("netstat", "snmp"):
-        try:
-            lines = Path("/proc/net", file).read_text().splitlines()
-        except OSError:
-            continue
-        found.update(word for line in lines[::2] for word in line.split()[1:])
-    return frozenset(found)
+    """The names of TCP's counters in /proc/net/netstat and snmp; none where these cannot be read."""
+    return frozenset(telemetry.of_network(Path("/proc"))["netstat"] or {})
 
 
 def groups_of(experiment: Experiment) -> list[str]:

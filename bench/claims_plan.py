@@ -20,6 +20,7 @@ from bench.plan import Plan, Sample, one_block, pre_pass
 from bench.units import parse_time_ns
 
 RUNS = {"probe": {"quick": 5, "full": 20}, "arrivals": {"quick": 3, "full": 12}, "count": {"quick": 2, "full": 3}}
+CODES = {"platform": "platform", "fds": "limit", "cores": "limit", "memory_mib": "limit"}  # of needs; else "missing"
 COUNTED_REQUESTS = 40  # in each of a count's two rounds, unless the claim says otherwise
 PROBE_S, COUNT_S, PER_COUNTED_S, ARRIVALS_S = 0.15, 0.45, 0.002, 0.12  # beside waiting; measured on a 2-core machine
 
@@ -173,8 +174,9 @@ def lacking(claim: Claim, draft: Draft) -> dict | None:
     needs = dict(claim.needs)
     if claim.experiment:
         needs |= claim.experiment.needs | ({"netns": True} if claim.experiment.topology == "netns" else {})
-    if why := draft.missing(needs):
-        return {"code": "platform" if "platform" in why else "missing", "text": why}
+    for what, wanted in needs.items():
+        if why := draft.missing({what: wanted}):
+            return {"code": CODES.get(what, "missing"), "text": why}
     if claim.kind == "count" and (why := draft.missing({"commands": ["strace"]})):
         return {"code": "missing", "text": why}
     if claim.kind == "probe" and not probe_path(claim.setup["name"]).is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from bench import arms, available, contenders, experiment, metrics, paths, records
+from bench import arms, available, contenders, experiment, metrics_more, paths, records
 from bench.plan import expected_s, make
 from bench.units import format_seconds
 
@@ -75,7 +75,9 @@ def planned(found: experiment.Experiment, built: list[arms.Arm]) -> list[arms.Ar
 
 
 def metric_rows() -> tuple[list[str], list[list[str]]]:
-    return ["metric", "unit", "better", "what"], [[m.name, m.unit, m.better, m.label] for m in metrics.METRICS.values()]
+    """Those of experiments, then those that only claims name; metrics_more.py has the grammar of the rest."""
+    found = [metrics_more.find(name) for name in metrics_more.names()]
+    return ["metric", "unit", "better", "what"], [[m.name, m.unit, m.better, m.label] for m in found]
 
 
 def runs(results: Path) -> tuple[list[str], list[list[str]]]:
@@ -83,5 +85,6 @@ def runs(results: Path) -> tuple[list[str], list[list[str]]]:
     for folder in records.runs(results):
         plan = json.loads((folder / "plan.json").read_text())
         done = len(records.read_samples(folder))
-        rows.append([folder.name, plan["profile"], ", ".join(plan["experiments"]), f"{done} of {len(plan['samples'])}"])
+        what = f"{len(plan['claims'])} claims" if "claims" in plan else ", ".join(plan["experiments"])
+        rows.append([folder.name, plan["profile"], what, f"{done} of {len(plan['samples'])}"])
     return ["run", "profile", "experiments", "samples"], rows

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from subprocess import SubprocessError
 
-from bench import host, netns, records, serve, telemetry, witnesses
+from bench import host, netns, plan, records, serve, telemetry, witnesses
 from bench.arms import Arm
 from bench.placement import Placement
 from bench.plan import Sample
@@ -34,6 +34,7 @@ class Bed:
     seed: int = 1
     files: dict[int, str] = field(default_factory=dict)  # blocks -> path of a file for /file/N
     apart: netns.Topology | None = None  # for the samples whose topology is netns
+    count_threads: bool = False  # in the middle of each window, for who asks for it: a look at /proc
 
     def entering(self, sample: Sample, side: str) -> Callable[[], None] | None:
         """How a process of this side gets into its network namespace; None over loopback."""
@@ -46,25 +47,7 @@ class Bed:
 def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
     """Runs one sample and returns its record."""
     begun, offset = time.monotonic_ns(), wall_offset_ns()
-    record = {
-        "schema": records.SCHEMA,
-        "id": sample.id,
-        "experiment": sample.experiment,
-        "cell": sample.cell,
-        "block": sample.block,
-        "arm": sample.arm,
-        "role": sample.role,
-        "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-        "status": "failed",
-        "why": None,
-        "last_words": None,
-        "options": sample.options,
-        "placement": bed.placement.as_record(),
-        "topology": bed.apart.as_record() if sample.topology == "netns" else {"kind": "loopback"},
-        "server": {},
-        "load": None,
-        "clock_step_ns": None,
-    }
+    record = blank(sample, bed)
     if isinstance(sample.options.get("rate"), str):
         why = "its rate is a share of a capacity that no good sample showed"
         return record | {"status": "invalid", "why": why, "elapsed_ns": 0}
@@ -90,6 +73,29 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
     record["clock_step_ns"] = wall_offset_ns() - offset
     record["elapsed_ns"] = time.monotonic_ns() - begun
     return record
+
+
+def blank(sample: Sample, bed: Bed) -> dict:
+    """The record of a sample of which nothing is known yet: failed, and nobody knows why."""
+    return {
+        "schema": records.SCHEMA,
+        "id": sample.id,
+        "experiment": sample.experiment,
+        "cell": sample.cell,
+        "block": sample.block,
+        "arm": sample.arm,
+        "role": sample.role,
+        "started": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        "status": "failed",
+        "why": None,
+        "last_words": None,
+        "options": sample.options,
+        "placement": bed.placement.as_record(),
+        "topology": bed.apart.as_record() if sample.topology == "netns" else {"kind": "loopback"},
+        "server": {},
+        "load": None,
+        "clock_step_ns": None,
+    }
 
 
 def wall_offset_ns() -> int:
@@ -123,6 +129,9 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
         record["loadgen"] = {"argv": argv}
         loadgen = host.Child(argv, bed.placement.client, bed.undertaker, bed.entering(sample, "client"))
         try:
+            if bed.count_threads:
+                host.wait_any([loadgen, server], middle_s(sample), bed.stop)
+                record["server"]["threads_loaded"] = threads_of(pids)
             record["load"] = drive(loadgen, server, sample, bed.stop)
             record["server"] |= memory_of(server)
         finally:
@@ -139,6 +148,19 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
 
 def memory_of(server: host.Child) -> dict:
     return {"rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")}
+
+
+def middle_s(sample: Sample) -> float:
+    """From the load generator's start to about the middle of the measured window."""
+    return plan.expected_s(sample) - plan.START_STOP_S - parse_time_ns(sample.options["duration"]) / 2e9
+
+
+def threads_of(pids: list[int]) -> int | None:
+    """How many threads these processes have now; None where one of them is gone."""
+    try:
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
+    except OSError:
+        return None
 
 
 def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.Stop | None) -> dict:

@@ -3,6 +3,8 @@
 import ctypes
 import errno
 import os
+import platform
+import re
 import shutil
 from functools import cache
 
@@ -41,6 +43,22 @@ def at_least(wanted: int, found: int | None, what: str) -> str | None:
     return f"needs {number(wanted)} {what}, this host has {number(found)}"
 
 
+def older_kernel(wanted: str, release: str) -> str | None:
+    """`6.10` is newer than `6.9`; of a release such as 6.8.0-45-generic the first two numbers count."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    if not found or tuple(map(int, found.groups())) >= tuple(map(int, wanted.split("."))):
+        return None
+    return f"needs Linux {wanted}, this host has {found[0]}"
+
+
+SYSTEMS = {"linux": "linux", "macos": "darwin", "windows": "windows", "solaris": "sunos"}
+
+
+def other_platform(wanted: str, system: str) -> str | None:
+    here = system.endswith("bsd") if wanted == "bsd" else system == SYSTEMS[wanted]
+    return None if here else f"needs {wanted}, this platform is {system}"
+
+
 CHECKS = {
     "fds": lambda wanted, fd_limit: at_least(wanted, fd_limit, "descriptors"),
     "cores": lambda wanted, _: at_least(wanted, len(cores(os.sched_getaffinity(0))), "physical cores"),
@@ -48,6 +66,8 @@ CHECKS = {
     "root": lambda *_: None if os.geteuid() == 0 else "needs root",
     "netns": lambda *_: netns.why_not(),
     "io_uring": lambda *_: no_io_uring(),
+    "kernel": lambda wanted, _: older_kernel(wanted, platform.release()),
+    "platform": lambda wanted, _: other_platform(wanted, platform.system().lower()),
     "commands": lambda wanted, _: next(
         (f"needs {name}, which is not installed" for name in wanted if not shutil.which(name)), None
     ),

@@ -106,6 +106,8 @@ def outcome(record: dict) -> str:
     if record["status"] != "ok":
         words = f" | last words: {record['last_words'].splitlines()[-1]}" if record["last_words"] else ""
         return f"{where}  {record['status'].upper()}: {record['why']}{words}"
+    if record["load"] is None:  # a probe, arrivals or a count: what it showed is more than a line
+        return f"{where}  done in {record['elapsed_ns'] / 1e9:.2f} s"
     cpu, rate, p99 = (
         metrics.METRICS[name].read(record) for name in ("server_cpu_us_per_req", "throughput_rps", "p99_us")
     )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from bench import blocks, host, netns, paths, relative
+from bench import aside, blocks, host, netns, paths, relative
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.measure import Bed, measure
@@ -46,7 +46,8 @@ def carry_out(plan: Plan, folder: Path, bed: Bed, progress: Progress) -> None:
             for sample in due:
                 stop.check()
                 progress.begin(sample)
-                record = measure_well(sample, arms[sample.arm], bed, plan.experiments[sample.experiment], capacity)
+                arm = arms.get(f"{sample.experiment}:{sample.arm}") or arms[sample.arm]
+                record = measure_well(sample, arm, bed, plan.experiments.get(sample.experiment, {}), capacity)
                 appender.add(record)
                 session.add(record)
                 progress.end(record)
@@ -90,7 +91,7 @@ def measure_well(sample: Sample, arm: Arm, bed: Bed, experiment: dict, capacity:
     sample, told = relative.resolve(sample, experiment, capacity)
     sample = blocks.resolved(sample, bed.files)
     while True:
-        record = measure(sample, arm, bed) | {"relative_rate": told}
+        record = (aside.measure if sample.role in aside.ROLES else measure)(sample, arm, bed) | {"relative_rate": told}
         if record["status"] != "invalid" or len(discarded) == CHANCES - 1:
             return record | {"discarded": discarded}
         discarded.append(record["why"])

@@ -26,14 +26,17 @@ def tables(text: str) -> dict[str, dict[str, int]]:
     }
 
 
-def of_network(proc: Path) -> dict[str, int | None]:
+def of_network(proc: Path) -> dict[str, int | dict[str, int] | None]:
+    """The counters of NETWORK by our names, and all of TCP's by the kernel's own."""
     found = {}
     for file in ("netstat", "snmp"):
         try:
             found[file] = tables((proc / "net" / file).read_text())
         except (OSError, ValueError):
             found[file] = {}
-    return {name: found[file].get(section, {}).get(key) for name, (file, section, key) in NETWORK.items()}
+    named = {name: found[file].get(section, {}).get(key) for name, (file, section, key) in NETWORK.items()}
+    whole = {**found["snmp"].get("Tcp", {}), **found["netstat"].get("TcpExt", {})}
+    return {**named, "netstat": whole or None}
 
 
 def pressure_us(proc: Path, resource: str) -> int | None:
@@ -66,7 +69,7 @@ def scheduling(proc: Path) -> dict[str, int | None]:
     }
 
 
-def snapshot(proc: Path = Path("/proc"), network: Path | None = None) -> dict[str, int | None]:
+def snapshot(proc: Path = Path("/proc"), network: Path | None = None) -> dict[str, int | dict[str, int] | None]:
     """All counters now; those of the network from /proc/PID of a process in the namespace that is meant."""
     return {
         **of_network(network or proc),
@@ -77,8 +80,14 @@ def snapshot(proc: Path = Path("/proc"), network: Path | None = None) -> dict[st
     }
 
 
-def between(before: dict[str, int | None], after: dict[str, int | None]) -> dict[str, int | None]:
-    """What was added in between; null where either side could not be read."""
-    return {
-        name: None if value is None or after[name] is None else after[name] - value for name, value in before.items()
-    }
+def between(before: dict, after: dict) -> dict:
+    """What was added in between; null where either side could not be read, and in `netstat` what moved only."""
+    return {name: added(value, after[name]) for name, value in before.items()}
+
+
+def added(before: int | dict[str, int] | None, after: int | dict[str, int] | None) -> int | dict[str, int] | None:
+    if before is None or after is None:
+        return None
+    if isinstance(before, dict):
+        return {name: moved for name, value in before.items() if (moved := after.get(name, value) - value)}
+    return after - before

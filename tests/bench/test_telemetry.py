@@ -30,6 +30,9 @@ def test_reads_what_is_there_and_null_for_the_rest(tmp_path: Path) -> None:
         "retransmits": 3,
         "resets_sent": 2,
         "resets_received": 1,
+        "netstat": {
+            "RetransSegs": 3, "OutRsts": 2, "EstabResets": 1, "ListenOverflows": 7, "ListenDrops": 8, "TCPTimeouts": 9
+        },
         "context_switches": 1000,
         "forks": 50,
         "softirqs": 900,
@@ -48,6 +51,11 @@ def test_an_empty_proc_is_all_null(tmp_path: Path) -> None:
 
 def test_between_is_the_difference_and_keeps_null() -> None:
     assert telemetry.between({"a": 1, "b": None, "c": 5}, {"a": 4, "b": 2, "c": None}) == {"a": 3, "b": None, "c": None}
+
+
+def test_between_keeps_of_the_kernels_own_names_what_moved() -> None:
+    before, after = {"netstat": {"OutRsts": 2, "ListenDrops": 8}}, {"netstat": {"OutRsts": 2, "ListenDrops": 9, "New": 4}}
+    assert telemetry.between(before, after) == {"netstat": {"ListenDrops": 1}}
 
 
 def test_a_full_backlog_is_counted_on_this_host() -> None:
