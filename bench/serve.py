@@ -5,12 +5,15 @@ A contender that does not is described by its file: the command with {port},
 how to know that it is ready, and whether it ends well on SIGTERM.
 """
 
+import itertools
 import json
 import os
 import signal
 import socket
+import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bench import host
@@ -18,6 +21,7 @@ from bench.arms import Arm
 
 READY_WITHIN_S = 10.0
 CANNOT_RUN_HERE = 77  # the contract's status for a host that lacks what a model needs
+SOCKET_NUMBERS = itertools.count()
 
 
 class Failed(Exception):
@@ -50,7 +54,18 @@ def launch(
         argv += [option] if value is True else [] if value is False else [option, str(value)]
     if loops_per_us and protocol in ("http", "frame") and "loops-per-us" in arm.options:
         argv += ["--loops-per-us", str(loops_per_us)]
-    return Launch(argv)
+    return Launch([word.replace("{socket}", own_socket()) if "{socket}" in word else word for word in argv])
+
+
+def own_socket() -> str:
+    """A path for a Unix socket that nobody has yet: what {socket} stands for in a variant's options."""
+    return f"{sockets().name}/{next(SOCKET_NUMBERS)}"
+
+
+@cache
+def sockets() -> tempfile.TemporaryDirectory:
+    """Where servers make their Unix sockets; it goes when this process does, with what killed servers left there."""
+    return tempfile.TemporaryDirectory(prefix="muxbench-")
 
 
 def free_port() -> int:
@@ -58,6 +73,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_for(server: host.Child, launched: Launch, arm: Arm, stop: host.Stop | None = None) -> str:
+    """An arm's address once it is ready, however it says so."""
+    if launched.port is None:
+        return wait_ready(server, stop)
+    return wait_listening(server, launched.port, arm.contender.get("ready_line"), stop)
 
 
 def wait_ready(server: host.Child, stop: host.Stop | None = None) -> str:
