@@ -1,0 +1,225 @@
+"""The ledger for people: as Markdown, as a compact table for the README, and on the terminal.
+
+All of it is made from what claims_ledger.py derives; nothing here looks at a sample.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench import claims_file, claims_verdict, paths
+
+SIGNS = {
+    claims_verdict.REPRODUCED: ("✔", "bold green"),
+    claims_verdict.NOT_REPRODUCED: ("✘", "bold red"),
+    claims_verdict.INCONCLUSIVE: ("?", "yellow"),
+    claims_verdict.LEANS_TO: ("✓", "green"),
+    claims_verdict.LEANS_AGAINST: ("✗", "red"),
+    claims_verdict.OPEN: ("…", "dim"),
+    claims_verdict.UNTESTABLE: ("–", "dim"),
+}
+NOTHING = "–"
+REPLICATION = (
+    "Every figure of ours comes from this project's servers in place of the author's, on the host named below: a replication of what "
+    "was said, not a repetition of their run. Regions were fixed before the run."
+)
+
+
+def signed(verdict: str) -> str:
+    return f"{SIGNS[verdict][0]} {verdict}"
+
+
+def counts_line(ledger: dict) -> str:
+    """`34 reproduced, 12 not reproduced, ...`, of how many claims."""
+    counted = [f"{ledger['counts'][word]} {word}" for word in claims_verdict.VERDICTS if ledger["counts"].get(word)]
+    return f"{len(ledger['claims'])} claims: {', '.join(counted)}"
+
+
+def ordered(claims: list[dict]) -> list[tuple[dict, list[str]]]:
+    """The claims by id, those that contradict each other directly after one another; each with the ids it stands against."""
+    known = {claim["id"]: claim for claim in claims}
+    against: dict[str, set[str]] = {name: set() for name in known}
+    for claim in claims:
+        for other in claim["contradicts"]:
+            if other in known:
+                against[claim["id"]].add(other)
+                against[other].add(claim["id"])
+    found: dict[str, None] = {}
+    for name in sorted(known):
+        queue = [name]
+        while queue:
+            one = queue.pop(0)
+            if one not in found:
+                found[one] = None
+                queue += sorted(against[one])
+    return [(known[name], sorted(against[name])) for name in found]
+
+
+def said_by(claim: dict) -> str:
+    """`Axboe 2020`, `first source document`."""
+    source = claim["source"]
+    return f"{source.get('author') or source['title']}, {source['year']}"
+
+
+def theirs(part: dict) -> str:
+    value = part["theirs"]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"{part['unit'] if part['unit'] == '×' else ''}{value:g}"
+    return NOTHING if value is None else str(value)
+
+
+def ours(part: dict) -> str:
+    return part["ours"] or NOTHING
+
+
+def whys(claim: dict) -> str:
+    return "; ".join(f"{why['text']} [{why['code']}]" for why in claim["why"])
+
+
+# --- Markdown --------------------------------------------------------------------------------------------------------
+
+
+def cell(text: str) -> str:
+    """Text as a table's cell takes it."""
+    return " ".join(text.replace("|", "\\|").split())
+
+
+def lines_of(parts: list[dict], what: Callable[[dict], str]) -> str:
+    """One line for each part, its name first where there are several."""
+    named = [(f"*{part['name']}* " if len(parts) > 1 else "") + what(part) for part in parts]
+    return "<br>".join(named) or NOTHING
+
+
+def table(ledger: dict, link: Callable[[dict], str] = lambda claim: f"[{claim['id']}](#{claim['id'].lower()})") -> str:
+    """Every claim with its parts."""
+    heads = ("claim", "it says", "theirs", "ours, 95 % interval", "verdict", "regime", "why")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    for claim, against in ordered(ledger["claims"]):
+        parts = claim["parts"]
+        apart = [f"{ours(p)} {SIGNS[p['verdict']][0]}" for p in parts]
+        beside = f"<br>⇄ {', '.join(against)}" if against else ""
+        row = (
+            f"{link(claim)}{beside}",
+            f"{claim['title']} ({said_by(claim)})",
+            lines_of(parts, theirs) if any(p["theirs"] is not None for p in parts) else NOTHING,
+            "<br>".join((f"*{p['name']}* " if len(parts) > 1 else "") + text for p, text in zip(parts, apart)) or NOTHING,
+            f"**{signed(claim['verdict'])}**",
+            claim["regime"],
+            whys(claim),
+        )
+        lines.append("| " + " | ".join(map(cell, row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def evidence(ledger: dict, figures: str, claims: str) -> str:
+    """For each claim: what each part asked, the figure, the file, and the commands that show the samples."""
+    lines = []
+    for claim, against in ordered(ledger["claims"]):
+        lines += [f"<a id=\"{claim['id'].lower()}\"></a>", f"**{claim['id']}** {claim['title']}. {signed(claim['verdict']).capitalize()}.", ""]
+        for part in claim["parts"]:
+            asked = f"- *{part['name']}*: {part['said']}, {part['region_text']}? {ours(part)}: {part['verdict']}"
+            lines.append(asked + (f" ({part['why']['text']})" if part["why"] else "") + ".")
+            lines += [f"  `{command}`" for command in part["commands"][:2]]
+        lines += [f"- crossover: {crossover_text(one)}." for one in claim["crossovers"]]
+        links = [f"[figure]({figures}/{claim['figure']}.svg)"] if claim["figure"] else []
+        links.append(f"[{Path(claim['file']).name}]({claims}/{Path(claim['file']).name})")
+        links += [f"[{claim['source']['title']}]({claim['source']['url']})"] if claim["source"].get("url") else []
+        links += [f"stands against {', '.join(f'[{other}](#{other.lower()})' for other in against)}"] if against else []
+        lines += ["- " + " · ".join(links) + (f" · ours: {claim['ours']}" if claim["ours"] else ""), ""]
+    return "\n".join(lines)
+
+
+def crossover_text(one: dict) -> str:
+    way = "rises above" if one["rises"] else "falls below"
+    where = f"{one['x']:.4g} ({one['low']:.4g} to {one['high']:.4g})"
+    return f"{one['label']} of `{one['arm']}` {way} that of `{one['over']}` at {one['along']} {where}"
+
+
+def provenance(ledger: dict) -> str:
+    what = f"{ledger['blocks']} blocks" if ledger["blocks"] else "no timed samples"
+    few = "" if ledger["profile"] == "full" else " Fewer than 12 blocks lean, they give no verdict."
+    return f"Run `{ledger['run']}` ({ledger['profile']}): {ledger['samples']} samples, {what}.{few} {ledger['environment']}.\n"
+
+
+def markdown(ledger: dict, figures: str = "figures/claims", claims: str = "../../bench/claims") -> str:
+    """The whole ledger as a document."""
+    return "\n".join(
+        [
+            "# The claims ledger", "", f"**{counts_line(ledger)}.**", "", REPLICATION, "", provenance(ledger),
+            f"![The ledger at a glance]({figures}/ledger.svg)", "",
+            "⇄ marks claims that contradict each other; they stand side by side.", "",
+            table(ledger), "## Evidence", "", evidence(ledger, figures, claims),
+        ]
+    )
+
+
+def compact(ledger: dict, page: str = "docs/ledger.md") -> str:
+    """Three columns that fit a phone: the claim, who says it, and whether it holds here."""
+    lines = ["| claim | it says | here |", "|---|---|---|"]
+    for claim, against in ordered(ledger["claims"]):
+        beside = f" ⇄ {', '.join(against)}" if against else ""
+        name = f"[{claim['id']}]({page}#{claim['id'].lower()}){beside}"
+        lines.append("| " + " | ".join(map(cell, (name, claim["title"], signed(claim["verdict"])))) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# --- on the terminal -------------------------------------------------------------------------------------------------
+
+
+def as_text(verdict: str) -> Text:
+    sign, style = SIGNS[verdict]
+    return Text(f"{sign} {verdict}", style=style)
+
+
+def show(ledger: dict, console: Console) -> None:
+    """Counts, then a row for each claim; contradicting ones together, with what they stand against."""
+    console.print(Text(counts_line(ledger), style="bold"))
+    found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for head, narrow in (("", True), ("claim", False), ("theirs", False), ("ours, 95 %", False), ("verdict", True), ("why", False)):
+        found.add_column(head, no_wrap=narrow, overflow="fold")
+    for claim, against in ordered(ledger["claims"]):
+        name = claim["id"] + (f" ⇄ {' '.join(against)}" if against else "")
+        parts = claim["parts"]
+        given = "\n".join(theirs(p) for p in parts) if any(p["theirs"] is not None for p in parts) else ""
+        mine = "\n".join(f"{SIGNS[p['verdict']][0]} {ours(p)}" for p in parts if p["ours"])
+        found.add_row(name, claim["title"], given, mine, as_text(claim["verdict"]), Text(whys(claim), style="dim"))
+    console.print(found)
+    console.print(Text(REPLICATION, style="dim"))
+    console.print(Text(provenance(ledger).strip().replace("`", ""), style="dim"))
+    console.print(Text("one in full: python3 -m bench claim show ID", style="dim"))
+
+
+def show_claim(ledger: dict, claim: dict, told: claims_file.Claim | None, figure: Path | None, console: Console) -> None:
+    """One claim in full: what was said, of what, what was asked of our samples, and what they answered."""
+    source = claim["source"]
+    console.print(Text.assemble((f"{claim['id']}  ", "bold"), (claim["title"], "bold"), "   ", as_text(claim["verdict"])))
+    rows = {"source": f"{source['title']}, {said_by(claim)}" + (f"  {source['url']}" if source.get("url") else "")}
+    for quote in told.source.get("quote", []) if told else []:
+        rows[f"quote{len(rows)}"] = f"“{quote}”"
+    rows |= {"in short": source.get("paraphrase"), "theirs": source.get("numbers"), "regime": claim["regime"], "ours": claim["ours"]}
+    rows |= {"against": ", ".join(claim["contradicts"]), "why": whys(claim), "file": claim["file"], "figure": figure and paths.shown(figure)}
+    grid = Table.grid(padding=(0, 2))
+    for name, words in rows.items():
+        if words:
+            grid.add_row(Text("quote" if name.startswith("quote") else name, style="dim"), Text(words))
+    console.print(grid)
+    for part in claim["parts"]:
+        show_part(part, console)
+    for one in claim["crossovers"]:
+        console.print(Text(f"crossover: {crossover_text(one).replace('`', '')}"))
+
+
+def show_part(part: dict, console: Console) -> None:
+    console.print()
+    console.print(Text.assemble((part["name"], "bold"), f"  {part['said']}: {part['region_text']}?  ", as_text(part["verdict"])))
+    given = f"   theirs {theirs(part)}" if part["theirs"] is not None else ""
+    said = [f"{ours(part)}{given}" + (f"   {part['note']}" if part["note"] else "")]
+    said += [f"why: {part['why']['text']} [{part['why']['code']}]"] if part["why"] else []
+    said += [f"block by block: {' '.join(f'{v:.4g}' for v in part['each'])}"] if part["each"] else []
+    said += [f"samples: {command}" for command in part["commands"]]
+    for line in said:
+        console.print(Padding(Text(line, style="dim" if ":" in line else ""), (0, 0, 0, 2)))
