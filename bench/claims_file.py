@@ -241,6 +241,8 @@ def whole_part(part: dict, kind: str, found: Experiment | None, setup: dict, gri
         axis = place_part(part, grid, at)
     if "metric" in part:
         claims_names.check_metric(part["metric"], claims_names.groups_of(found), f"{at}.metric")
+    if "call" in part:
+        part["call"] = claims_names.kernel_calls(part["call"], f"{at}.call")
     if part.get("k", 1) > part.get("at", {}).get("count", part.get("k", 1)):
         raise UsageError(f"{at}.k: of {part['at']['count']} clients none is the {part['k']}-th")
     claims_regions.check(part, at, axis)

@@ -90,6 +90,25 @@ def arm_names(told: dict) -> list[str]:
     return found + ([reference] if reference and reference not in found else [])
 
 
+def kernel_calls(told: str | list[str], where: str) -> list[str] | str:
+    """System calls by the kernel's names, which strace prints: recv is recvfrom there."""
+    if told == "all":
+        return told
+    found = [pages.KERNEL_NAMES.get(name, name) for name in ([told] if isinstance(told, str) else told)]
+    for name in found if system_calls() else ():
+        if name not in system_calls():
+            raise UsageError(f"{where}: no system call {name!r}{nearest(name, system_calls())}")
+    return found
+
+
+@cache
+def system_calls() -> frozenset[str]:
+    """The kernel's names out of the C library's headers; none where these are not installed."""
+    headers = [*Path("/usr/include").glob("*/asm/unistd_64.h"), Path("/usr/include/asm-generic/unistd.h")]
+    texts = [header.read_text() for header in headers if header.is_file()]
+    return frozenset(name for text in texts for name in re.findall(r"#define __NR_(\w+)", text))
+
+
 def check_metric(name: str, groups: Iterable[str], where: str) -> None:
     if metrics_more.find(name, groups) is None:
         near = nearest(name, [*metrics_more.names(), *(f"{group}.p99_us" for group in groups)])

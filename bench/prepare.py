@@ -151,13 +151,16 @@ def announce(ready: Ready, folder: Path | None = None) -> str:
     done = len(records.read_samples(folder)) if folder else 0
     due = ready.plan.samples[done:]
     where = f"server on CPU {format_cpus(ready.placement.server)}, client on CPU {format_cpus(ready.placement.client)}"
-    lines = [
-        f"{', '.join(ready.plan.experiments)} ({ready.plan.profile}): {len(due)} samples, about {duration(due)}; {where}"
-    ]
+    what = "claims" if ready.plan.claims else ", ".join(ready.plan.experiments)
+    lines = [f"{what} ({ready.plan.profile}): {len(due)} samples, about {duration(due)}; {where}"]
     if ready.placement.shared:
         lines.append(f"mind: {ready.placement.shared}")
     if os.getloadavg()[0] > BUSY:
         lines.append(f"mind: other programs use this host (load average {os.getloadavg()[0]:.1f}); figures will be disturbed")
+    if ready.plan.claims:
+        from bench import claims_run  # it imports this module
+
+        return "\n".join([*lines, *claims_run.announce(ready.plan)])
     for name in ready.plan.experiments if len(ready.plan.experiments) > 1 else ():
         samples = [s for s in due if s.experiment == name]
         lines.append(f"  {name}: {len(samples)} samples, {duration(samples)}")

@@ -1,16 +1,18 @@
 """A run from first sample to the last word: measure, derive, tables, pictures, paths."""
 
 import argparse
+import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import derive, metrics, notes, paths, progress, records, runner, table, terminal_plot
+from bench import aside, claims_ledger, claims_run, derive, metrics, notes, paths, progress, records, runner, table, terminal_plot
 from bench.doctor import Finding
 from bench.errors import BenchError, UsageError
 from bench.measure import Bed
@@ -24,7 +26,10 @@ def run_and_show(ready: Ready, folder: Path, options: argparse.Namespace, consol
     bed = Bed(
         tools["loadgen"]["path"], ready.placement, loops_per_us=tools["calibrate"]["loops_per_us"], seed=ready.plan.seed
     )
+    bed = replace(bed, count_threads=claims_run.wants_threads(ready.plan))
     runner.carry_out(ready.plan, folder, bed, progress.choose(console))
+    if ready.plan.claims:
+        return claims_run.finish(ready.plan, folder, options, console, begun)
     summary = show(folder, console, derive.write(folder))
     if not options.no_figures:
         draw(folder, console)
@@ -42,7 +47,9 @@ def exit_code(summary: dict) -> int:
 
 
 def show(folder: Path, console: Console, summary: dict | None = None) -> dict:
-    """A run's tables and its pictures in characters."""
+    """A run's tables and its pictures in characters; the ledger of a run of claims."""
+    if summary is None and claims_run.is_claims_run(folder):
+        return claims_ledger.show(folder, console)
     summary = summary or derive.derive(folder)
     console.print()
     table.show(console, summary)
@@ -66,6 +73,9 @@ def draw(folder: Path, console: Console) -> None:
 
 
 def derive_and_draw(folder: Path, console: Console) -> None:
+    if claims_run.is_claims_run(folder):
+        claims_run.redo(folder, console)
+        return
     derive.write(folder)
     console.print(f"derived: {paths.shown(folder / 'derived' / 'summary.json')}, summary.tsv")
     draw(folder, console)
@@ -99,6 +109,9 @@ def show_cell(folder: Path, cell: str, console: Console) -> None:
         out.add_row(record["id"], record["status"], *("" if v is None else number(v) for v in values))
     console.print(out)
     for record in mine:
+        for role in aside.ROLES:
+            if role in record:
+                console.print(f"{record['id']}: {json.dumps(record[role])}", markup=False, soft_wrap=True)
         if record["why"]:
             console.print(
                 f"{record['id']}: {record['why']}" + (
