@@ -25,6 +25,7 @@
 
 enum {
 	PAUSE_MS = 1000,
+	APART_MS = 10,      /* between two writes, which must not wait for each other's CPU */
 	GRACE_MS = 50,      /* for a first client to be accepted first */
 	PROMPT_US = 500000, /* what waits for PAUSE_MS takes longer, what does not takes far less */
 };
@@ -108,6 +109,7 @@ static void show_writes(const char *key, bool nonblocking)
 		probe_nonblock(pair[0], nonblocking);
 		transfers[i] = (struct transfer){.size = sizes[i], .writer_fd = pair[0], .reader_fd = pair[1]};
 		writers[i] = probe_thread(write_once, &transfers[i]);
+		probe_sleep_ms(APART_MS);
 	}
 	if (!nonblocking)
 		probe_sleep_ms(PAUSE_MS);

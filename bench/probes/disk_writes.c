@@ -124,9 +124,9 @@ int main(int argc, char **argv)
 		show(&ways[i]);
 	facts_close();
 	fact_real("buffered_over_o_sync", ways[BUFFERED].mean_us / ways[SYNCHRONOUS].mean_us);
-	facts_list("ways_that_wait");
+	facts_list("writes_that_wait");
 	for (int i = 0; i < WAYS; i++)
-		if (ways[i].slept_per_write >= HALF_THE_WRITES)
+		if (!ways[i].sync_after && ways[i].slept_per_write >= HALF_THE_WRITES)
 			fact_text(NULL, ways[i].name);
 	facts_close();
 	free(piece);

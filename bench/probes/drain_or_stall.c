@@ -96,6 +96,7 @@ static void show(const char *key, const struct policy *policy, size_t request_by
 	fact_int("events", served.events);
 	fact_int("reads", served.reads);
 	fact_int("eagain", served.eagain);
+	fact_real("eagain_per_event", (double)served.eagain / served.events);
 	facts_close();
 }
 

@@ -30,6 +30,7 @@ static void show(const char *name, int fd)
 {
 	char buffer[4];
 	facts_open(name);
+	fact_bool("has_offset", lseek(fd, 0, SEEK_CUR) >= 0);
 	fact_result("lseek", lseek(fd, 0, SEEK_CUR));
 	fact_result("pread", pread(fd, buffer, sizeof buffer, 0));
 	fact_result("pwrite", pwrite(fd, "1234", 4, 0));
