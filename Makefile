@@ -123,6 +123,20 @@ $(BUILD)/arms/posix_aio_20: tests/arms/posix_aio_20.c servers/posix_aio.c $(BUIL
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/core.a
 
+# epoll_lt with a price added to each reply: slowed-LOOPS-CALLS; plain `slowed` adds none.
+SLOWED_BY = -DSLOWED_LOOPS=$(word 1,$(subst -, ,$*)) -DSLOWED_CALLS=$(word 2,$(subst -, ,$*))
+
+$(BUILD)/arms.d/slowed-%.o: tests/arms/slowed.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(SLOWED_BY) -c -o $@ $<
+
+$(BUILD)/arms/slowed-%: $(BUILD)/arms.d/slowed-%.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$(BUILD)/arms/slowed: $(BUILD)/arms/slowed-0-0
+	cp $< $@
+
 TEST_PARTS += $(ARMS)
 
 # The load generator's own way of recording, timed by itself.
@@ -130,7 +144,7 @@ $(BUILD)/arms/record_cost: tests/arms/record_cost.c $(filter-out $(BUILD)/loadge
 	@mkdir -p $(@D)
 	$(CC) -Iloadgen $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(filter %.c %.o,$^) -ljansson -luring -lm
 
--include $(wildcard $(BUILD)/arms/*.d)
+-include $(wildcard $(BUILD)/arms/*.d $(BUILD)/arms.d/*.d)
 
 # Before anything is compiled, once per build folder: is the build tier here?  make reads this stamp as a makefile, so
 # it starts anew after an installation, when pkg-config finds more than before.
@@ -159,7 +173,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench list doctor plots docs demo startup anatomy crosscheck reach micro print-flags
+.PHONY: bench calibrate compare list doctor plots docs demo startup anatomy crosscheck reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory -j $(shell nproc) all
@@ -179,7 +193,7 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=NAME: a crosscheck)
 	@bench/require.sh bench
 	@$(if $(CROSSCHECK),$(BENCH) crosscheck --sample $(CROSSCHECK))
-	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY)) $(if $(LAB),--lab $(LAB)) $(if $(MICRO),--micro $(MICRO))
+	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY)) $(if $(LAB),--lab $(LAB)) $(if $(MICRO),--micro $(MICRO)) $(if $(GATE),--gate $(GATE))
 
 demo: all  ## the first source document's experiment, live: three clients at once on every model
 	@bench/require.sh bench
@@ -204,6 +218,16 @@ reach: all $(ARMS)  ## measure this project's own bars against nginx, wrk and pl
 micro: $(BUILD)/micro  ## the wait alone: select, poll, epoll, io_uring and others over watched and ready descriptors, no TCP
 	@bench/require.sh bench
 	@$(BENCH) micro
+
+GATE_PARTS = $(BUILD)/loadgen $(BUILD)/calibrate $(BUILD)/arms/plain_epoll
+
+compare: $(GATE_PARTS)  ## is B slower than A? both are built and measured in one run (A=REV B=REV, CELLS=wide, MODELS=a,b)
+	@bench/require.sh bench
+	@$(BENCH) compare $(A) $(B) $(if $(CELLS),--cells $(CELLS)) $(if $(MODELS),--models $(MODELS))
+
+calibrate: all $(GATE_PARTS) $(BUILD)/arms/slowed-0-0 $(BUILD)/arms/slowed-0-1  ## how often does `make compare` err, and what does it find: the same server twice, and slowed ones (20 minutes)
+	@bench/require.sh bench
+	@$(BENCH) calibrate
 
 print-flags:  # what env.json records of the build
 	@echo $(CC) $(ALL_CFLAGS)

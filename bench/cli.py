@@ -11,8 +11,10 @@ from bench import (
     adhoc,
     agree,
     anatomy,
+    calibrate,
     check,
     claims_command,
+    compare,
     crosscheck,
     demo,
     docs,
@@ -99,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     documents.add_argument("--anatomy", metavar="RUN", help="make these anatomy runs the sample first (A,B: what B has replaces A's)")
     documents.add_argument("--lab", metavar="RUN", help="make this run of the lab's experiments a sample first")
     documents.add_argument("--micro", metavar="RUN", help="make this run of micro a sample first")
+    documents.add_argument("--gate", metavar="RUN", help="make this calibration the sample first")
     agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
     agreed.add_argument("first", metavar="RUN")
     agreed.add_argument("second", metavar="RUN")
@@ -114,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     crosscheck.add_options(command("crosscheck", do_crosscheck, said))
     reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
     micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
+    compare.add_options(command("compare", do_compare, "is B slower than A? both built and measured in one run; the exit code is the verdict"))
+    calibrate.add_options(command("calibrate", do_calibrate, "how often compare errs here, and what it finds: the same server twice, and slowed ones"))
     startup.add_options(command("startup", do_startup, "time whole commands with hyperfine: start to READY, and clients that greet at once"))
     claims_command.add_options(command("claim", do_claim, "put published claims to the test: check, list and run them"))
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
@@ -191,7 +196,7 @@ def do_export(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_docs(options: argparse.Namespace, console: Console) -> int:
-    taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro)
+    taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro, options.gate)
     docs.take(taken, paths.results_dir(options.results))
     for path in docs.make():
         console.print(f"made: {paths.shown(path)}")
@@ -233,6 +238,14 @@ def do_reach(options: argparse.Namespace, console: Console) -> int:
 
 def do_micro(options: argparse.Namespace, console: Console) -> int:
     return micro.from_options(console, options)
+
+
+def do_compare(options: argparse.Namespace, console: Console) -> int:
+    return compare.from_options(console, options)
+
+
+def do_calibrate(options: argparse.Namespace, console: Console) -> int:
+    return calibrate.from_options(console, options)
 
 
 def do_startup(options: argparse.Namespace, console: Console) -> int:

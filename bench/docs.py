@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import crosscheck_text, derive, docs_lab, docs_models, drawing, paths, records
+from bench import crosscheck_text, derive, docs_gate, docs_lab, docs_models, drawing, paths, records
 from bench.arms import sort_key
 from bench.errors import UsageError
 from bench.units import nearest, number
@@ -142,6 +142,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "models": models_table,
     **docs_models.BLOCKS,
     **docs_lab.BLOCKS,
+    **docs_gate.BLOCKS,
 }
 
 
@@ -173,16 +174,10 @@ def take_sample(run: Path, target: Path | None = None) -> None:
     records.write_json(target / "plan.json", {"run": run.name, **plan})
     records.write_json(target / "env.json", records.read_json(run / "env.json"))
     lines = [
-        json.dumps(without_bins(record), ensure_ascii=False, separators=(",", ":"))
+        json.dumps(records.without_bins(record), ensure_ascii=False, separators=(",", ":"))
         for record in records.read_samples(run)
     ]
     (target / "samples.jsonl").write_text("\n".join(lines) + "\n")
-
-
-def without_bins(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: without_bins(inner) for key, inner in value.items() if key != "bins"}
-    return [without_bins(inner) for inner in value] if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -193,6 +188,7 @@ class Taken:
     anatomy: str | None = None
     lab: str | None = None
     micro: str | None = None
+    gate: str | None = None
 
 
 def take(taken: Taken, results: Path) -> None:
@@ -204,6 +200,8 @@ def take(taken: Taken, results: Path) -> None:
         take_sample(records.find(results, taken.lab), docs_lab.LAB)
     if taken.micro:
         docs_lab.take_micro(taken.micro, results)
+    if taken.gate:
+        docs_gate.take(taken.gate, results)
 
 
 def make() -> list[Path]:
@@ -221,7 +219,7 @@ def make() -> list[Path]:
         if after != before:
             path.write_text(after)
             changed.append(path)
-    return changed + draw_figures() + docs_models.draw() + docs_lab.draw()
+    return changed + draw_figures() + docs_models.draw() + docs_lab.draw() + docs_gate.draw()
 
 
 def draw_figures() -> list[Path]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import host, paths, serve, witnesses
 from bench.errors import BenchError
+from bench.records import without_bins  # noqa: F401  (its users find it here)
 
 SECONDS = 1
 INVALID = 3  # the load generator's exit code when it broke its own rules, as when the host is taken away
@@ -173,9 +174,3 @@ def floor(arm: str, target: str, path: str, site: Site) -> dict:
     """One run of a floor client (tests/arms/floor_client.h)."""
     argv = (str(program(arm)), target, path, str(CONNECTIONS), str(SECONDS))
     return json.loads(finish(argv, site, arm)[0])
-
-
-def without_bins(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: without_bins(inner) for key, inner in value.items() if key != "bins"}
-    return [without_bins(inner) for inner in value] if isinstance(value, list) else value
