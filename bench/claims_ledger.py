@@ -200,11 +200,13 @@ def show_claim(folder: Path, name: str, console: Console) -> None:
     """One claim in full, with the quotation out of the claim as it was planned."""
     data = data_of(folder)
     known = {claim.id: claim for claim in data.claims}
-    if name.upper() not in {id.upper() for id in known}:
-        raise UsageError(f"no claim {name!r} in {folder.name}{nearest(name, known)}")
-    claim = next(one for id, one in known.items() if id.upper() == name.upper())
+    claim = next((one for id, one in known.items() if id.upper() == name.upper()), None)
+    if claim is None:
+        raise UsageError(f"no claim {name!r} in {folder.name}{nearest(name.upper(), known)}")
+    against = sorted({*claim.contradicts, *(other.id for other in data.claims if claim.id in other.contradicts)} & set(known))
     picture = folder / "figures" / "claims" / f"{claim.id.lower()}.png"
-    claims_text.show_claim(entry(data, claim, folder.name), claim, picture if picture.is_file() else None, console)
+    found = entry(data, claim, folder.name)
+    claims_text.show_claim(found, claim.source.get("quote", []), against, picture if picture.is_file() else None, console)
 
 
 def draw(folder: Path, only: str | None = None) -> list[Path]:

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench import claims_file, claims_verdict, paths
+from bench import claims_verdict, paths
 
 SIGNS = {
     claims_verdict.REPRODUCED: ("✔", "bold green"),
@@ -193,15 +193,15 @@ def show(ledger: dict, console: Console) -> None:
     console.print(Text("one in full: python3 -m bench claim show ID", style="dim"))
 
 
-def show_claim(ledger: dict, claim: dict, told: claims_file.Claim | None, figure: Path | None, console: Console) -> None:
+def show_claim(claim: dict, quotes: list[str], against: list[str], figure: Path | None, console: Console) -> None:
     """One claim in full: what was said, of what, what was asked of our samples, and what they answered."""
     source = claim["source"]
     console.print(Text.assemble((f"{claim['id']}  ", "bold"), (claim["title"], "bold"), "   ", as_text(claim["verdict"])))
     rows = {"source": f"{source['title']}, {said_by(claim)}" + (f"  {source['url']}" if source.get("url") else "")}
-    for quote in told.source.get("quote", []) if told else []:
+    for quote in quotes:
         rows[f"quote{len(rows)}"] = f"“{quote}”"
     rows |= {"in short": source.get("paraphrase"), "theirs": source.get("numbers"), "regime": claim["regime"], "ours": claim["ours"]}
-    rows |= {"against": ", ".join(claim["contradicts"]), "why": whys(claim), "file": claim["file"], "figure": figure and paths.shown(figure)}
+    rows |= {"against": ", ".join(against), "why": whys(claim), "file": claim["file"], "figure": figure and paths.shown(figure)}
     grid = Table.grid(padding=(0, 2))
     for name, words in rows.items():
         if words:

@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     documents.add_argument("--anatomy", metavar="RUN", help="make these anatomy runs the sample first (A,B: what B has replaces A's)")
     documents.add_argument("--lab", metavar="RUN", help="make this run of the lab's experiments a sample first")
     documents.add_argument("--micro", metavar="RUN", help="make this run of micro a sample first")
+    documents.add_argument("--claims", metavar="RUN", help="make this run of claims the sample first")
     documents.add_argument("--gate", metavar="RUN", help="make this calibration the sample first")
     agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
     agreed.add_argument("first", metavar="RUN")
@@ -196,7 +197,7 @@ def do_export(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_docs(options: argparse.Namespace, console: Console) -> int:
-    taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro, options.gate)
+    taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro, options.gate, claims=options.claims)
     docs.take(taken, paths.results_dir(options.results))
     for path in docs.make():
         console.print(f"made: {paths.shown(path)}")

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import crosscheck_text, derive, docs_gate, docs_lab, docs_models, drawing, paths, records
+from bench import crosscheck_text, derive, docs_claims, docs_gate, docs_lab, docs_models, drawing, paths, records
 from bench.arms import sort_key
 from bench.errors import UsageError
 from bench.units import nearest, number
@@ -141,6 +141,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "figure-models": figure("models"),
     "models": models_table,
     **docs_models.BLOCKS,
+    **docs_claims.BLOCKS,
     **docs_lab.BLOCKS,
     **docs_gate.BLOCKS,
 }
@@ -189,6 +190,7 @@ class Taken:
     lab: str | None = None
     micro: str | None = None
     gate: str | None = None
+    claims: str | None = None
 
 
 def take(taken: Taken, results: Path) -> None:
@@ -200,6 +202,8 @@ def take(taken: Taken, results: Path) -> None:
         take_sample(records.find(results, taken.lab), docs_lab.LAB)
     if taken.micro:
         docs_lab.take_micro(taken.micro, results)
+    if taken.claims:
+        docs_claims.take_sample(records.find(results, taken.claims))
     if taken.gate:
         docs_gate.take(taken.gate, results)
 
@@ -212,6 +216,7 @@ def make() -> list[Path]:
         )
     derive.write(paths.SAMPLE_RUN)
     summary = derive.derive(paths.SAMPLE_RUN)
+    docs_claims.lay_page()
     changed = []
     for path in documents():
         before = path.read_text()
@@ -219,7 +224,7 @@ def make() -> list[Path]:
         if after != before:
             path.write_text(after)
             changed.append(path)
-    return changed + draw_figures() + docs_models.draw() + docs_lab.draw() + docs_gate.draw()
+    return changed + draw_figures() + docs_models.draw() + docs_lab.draw() + docs_claims.draw() + docs_gate.draw()
 
 
 def draw_figures() -> list[Path]:
