@@ -59,7 +59,7 @@ def check(options: argparse.Namespace, console: Console) -> int:
         raise UsageError("\nbench: ".join(wrong))
     texts = [seed for seed in claims_file.SEED_TEXTS if claims_file.seed_text(seed)]
     unchecked = "" if texts else " (quotes unchecked: the source texts are not here)"
-    console.print(f"{len(chosen)} claims, nothing wrong{unchecked}")
+    console.print(f"{len(chosen)} claim{'s' * (len(chosen) != 1)}, nothing wrong{unchecked}")
     return 0
 
 

@@ -16,6 +16,7 @@ from bench.errors import UsageError
 from bench.experiment import Experiment
 from bench.metrics import METRICS
 from bench.units import nearest, value_of
+from bench.witnesses import WITNESSES
 
 KINDS = ("experiment", "probe", "arrivals", "count")
 QUOTE_WORDS = 25
@@ -26,7 +27,7 @@ SOURCES = {  # which statistics can be had of which source
     "count": ("calls",),
 }
 DEFAULTS = {  # how long and how often, for experiments written inline
-    "quick": {"blocks": 3, "warmup": "40ms", "duration": "150ms"},
+    "quick": {"blocks": 3, "warmup": "40ms", "duration": "150ms", "load": {"probe": "20ms"}},
     "full": {"blocks": 12, "warmup": "100ms", "duration": "700ms"},
 }
 SEED_TEXTS = {"A": "async-io-blog.txt", "B": "nonblocking-io.txt"}
@@ -175,9 +176,12 @@ def experiment_of(data: dict, where: str) -> Experiment:
         if "connections" not in told.get("load", {}):
             raise UsageError(f"{where}: experiment.grid: expected a table of axes, each with a list of values")
         grid = {"connections": [told["load"]["connections"]]}
+    if told.get("load", {}).get("engine") in WITNESSES:  # who have no such option
+        defaults = {name: {key: value for key, value in one.items() if key != "load"} for name, one in DEFAULTS.items()}
+    else:
+        defaults = DEFAULTS
     told["profiles"] = {
-        name: {**defaults, **({"grid": grid} if grid else {}), **profiles.get(name, {})}
-        for name, defaults in DEFAULTS.items()
+        name: {**one, **({"grid": grid} if grid else {}), **profiles.get(name, {})} for name, one in defaults.items()
     }
     named = [part.get("metric") for part in data["parts"]]
     told.setdefault("metrics", list(dict.fromkeys(m for m in named if m in METRICS)) or ["server_cpu_us_per_req"])

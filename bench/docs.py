@@ -141,6 +141,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "figure-models": figure("models"),
     "models": models_table,
     **docs_models.BLOCKS,
+    **docs_claim_format.BLOCKS,
     **docs_claims.BLOCKS,
     **docs_lab.BLOCKS,
     **docs_gate.BLOCKS,
