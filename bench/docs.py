@@ -16,7 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import crosscheck_text, derive, docs_claims, docs_gate, docs_lab, docs_models, drawing, paths, records
+from bench import (
+    crosscheck_text,
+    derive,
+    docs_claim_format,
+    docs_claims,
+    docs_gate,
+    docs_lab,
+    docs_models,
+    drawing,
+    paths,
+    records,
+)
 from bench.arms import sort_key
 from bench.errors import UsageError
 from bench.units import nearest, number
