@@ -3,9 +3,9 @@
  * glibc runs each operation in a helper thread, and a read of a silent socket keeps its thread until the peer
  * speaks. There are at most 20 (aio_threads in aio_misc.c; aio_init() changes it, before the first operation).
  * So twenty connections that are silent stop all others: the twenty-first operation is accepted, queued, and
- * not begun, although its data is there. When one of the twenty gets its data, its thread takes the next in the queue,
- * which may be as silent as the others.
- * A child with aio_init(64) has no such wall there, only a later one.
+ * not begun, although its data is there. When one of the twenty gets its data, its thread takes the next in the
+ * queue, which may be as silent as the others. A child with aio_init(64) has no such wall there, only a later
+ * one.
  */
 #include "probe.h"
 
@@ -55,7 +55,7 @@ static struct seen crowd(int silent)
 	seen.done_before = probe_until(is_over, &operations[silent], PATIENCE_MS);
 	seen.threads = probe_status(getpid(), "Threads");
 	probe_write(theirs[0], 1); /* one of the silent ones is silent no more */
-	seen.done_after = probe_until(is_over, &operations[silent], 1000);
+	seen.done_after = probe_until(is_over, &operations[silent], PATIENCE_MS);
 	return seen;
 }
 

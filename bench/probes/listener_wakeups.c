@@ -43,8 +43,7 @@ static int make_set(uint32_t events)
 	return set;
 }
 
-/* --- the ways of waiting: each returns when there may be a connection ----------------------------------------
- */
+/* The ways of waiting: each returns when there may be a connection. */
 
 static void wait_own_set(void)
 {
@@ -100,8 +99,7 @@ static _Noreturn void work(int number, const struct way *way)
 	}
 }
 
-/* --- the client, and what it asks of the workers -------------------------------------------------------------
- */
+/* The client, and what it asks of the workers. */
 
 static void settle(int count)
 {

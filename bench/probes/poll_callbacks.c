@@ -41,8 +41,7 @@ static struct device {
 } * device;
 static int fds[WATCHED], orders[2], done[2];
 
-/* --- the device ----------------------------------------------------------------------------------------------
- */
+/* The device. */
 
 static void answer(int fuse_fd, uint64_t unique, int error, const void *body, size_t size)
 {
@@ -132,8 +131,7 @@ static _Noreturn void play_device(int fuse_fd)
 	}
 }
 
-/* --- the watcher ---------------------------------------------------------------------------------------------
- */
+/* The watcher. */
 
 static void set_ready(int which)
 {
@@ -189,7 +187,8 @@ static void open_device(void)
 	close(fuse_fd);
 	for (int i = 0; mounted == 0 && i < WATCHED; i++)
 		fds[i] = must(open(path, O_RDONLY | O_CLOEXEC));
-	must(umount2(path, MNT_DETACH)); /* the open files keep it */
+	if (mounted == 0)
+		must(umount2(path, MNT_DETACH)); /* the open files keep it */
 	must(unlink(path));
 	if (mounted != 0)
 		probe_skip("mounting a file system of type fuse: %s", strerror(why));

@@ -36,6 +36,7 @@ static pid_t child;
 static char directory[] = "/tmp/probe-XXXXXX";
 static aio_context_t aio;
 static struct iocb iocb;
+static struct io_uring_params ring_layout;
 
 static int make_signal(void)
 {
@@ -101,24 +102,20 @@ static void complete_other(int fd)
 /* One operation that does nothing completes as soon as it is submitted. */
 static int make_uring(void)
 {
-	struct io_uring_params params = {0};
-	return (int)syscall(SYS_io_uring_setup, 1, &params);
+	return (int)syscall(SYS_io_uring_setup, 1, &ring_layout);
 }
 
 static void submit_uring(int fd)
 {
-	struct io_uring_params layout = {0};
-	int twin = (int)must(syscall(SYS_io_uring_setup, 1, &layout)); /* offsets are the same for one size */
-	close(twin);
-	size_t size = layout.sq_off.array + layout.sq_entries * sizeof(unsigned);
+	size_t size = ring_layout.sq_off.array + ring_layout.sq_entries * sizeof(unsigned);
 	char *ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
 	struct io_uring_sqe *sqe =
 		mmap(NULL, sizeof *sqe, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
 	if (ring == MAP_FAILED || sqe == MAP_FAILED)
 		probe_fail("mmap of the ring: %s", strerror(errno));
 	*sqe = (struct io_uring_sqe){.opcode = IORING_OP_NOP};
-	*(unsigned *)(ring + layout.sq_off.array) = 0;
-	__atomic_store_n((unsigned *)(ring + layout.sq_off.tail), 1, __ATOMIC_RELEASE);
+	*(unsigned *)(ring + ring_layout.sq_off.array) = 0;
+	__atomic_store_n((unsigned *)(ring + ring_layout.sq_off.tail), 1, __ATOMIC_RELEASE);
 	must(syscall(SYS_io_uring_enter, fd, 1, 0, 0, NULL, 0));
 }
 

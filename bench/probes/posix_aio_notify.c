@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SILENCE_MS = 50, PATIENCE_MS = 1000, ASKED = 100, COOKIE = 4711 };
+enum { SILENCE_MS = 50, HANDING_OVER_MS = 20, PATIENCE_MS = 1000, ASKED = 100, COOKIE = 4711 };
 
 static int ours, theirs;
 static char buffer[64];
@@ -154,6 +154,7 @@ static void by_asking(void)
 	struct aiocb operation = {.aio_sigevent.sigev_notify = SIGEV_NONE};
 	facts_open("aio_error");
 	start(&operation);
+	probe_sleep_ms(HANDING_OVER_MS); /* a helper that has the library's lock must not be copied */
 	fact_bool("any_call_is_noticed", !survives_strict_mode(make_a_call, NULL));
 	fact_bool("without_system_call", survives_strict_mode(ask_often, &operation));
 	pthread_t speaker = probe_thread(speak_later, NULL);

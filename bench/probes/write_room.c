@@ -1,9 +1,9 @@
 /* write_room: how often does a write find no room?
  *
  * A write to a socket copies into the kernel's buffers and returns; what does not fit has to wait. A reply fits
- * that is smaller than what the sender may buffer and the receiver takes meanwhile: some hundred kilobytes on a fresh
- * connection over loopback, some megabytes once the buffers have grown. So small replies do not wait, nor do
- * some of them one behind the other while a reader is late; large ones do, however quick the reader.
+ * that is smaller than what the sender may buffer and the receiver takes meanwhile: some hundred kilobytes on a
+ * fresh connection over loopback, some megabytes once the buffers have grown. So small replies do not wait, nor
+ * do some of them one behind the other while a reader is late; large ones do, however quick the reader.
  *
  * The prompt reader takes each reply at once, the late one reads after every eighth. Where there is no room,
  * the page has the reader read, as it would in its own time, and goes on with the rest. `no_room` is the share
