@@ -173,7 +173,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench calibrate compare list doctor plots docs demo startup anatomy crosscheck reach micro print-flags
+.PHONY: bench calibrate compare list doctor plots docs demo claims claim startup anatomy crosscheck reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory -j $(shell nproc) all
@@ -206,6 +206,15 @@ anatomy: all  ## system calls per request by name, in lock-step and under load, 
 crosscheck: all  ## the same servers under our load generator, wrk, h2load and ab: do they agree, and why not (half an hour)
 	@bench/require.sh bench test
 	@$(BENCH) crosscheck $(if $(BLOCKS),--blocks $(BLOCKS))
+
+claims: all  ## published claims put to the test: PROFILE=quick (five minutes, leanings) or full (ninety, verdicts)
+	@bench/require.sh build bench
+	@$(BENCH) claim run --profile $(PROFILE)
+
+claim: all  ## one claim: make claim ID=P40 (PROFILE=full: a verdict)
+	@bench/require.sh build bench
+	@$(if $(ID),,echo "which claim? make claim ID=P40" >&2; exit 2)
+	@$(BENCH) claim run $(ID) --profile $(PROFILE)
 
 startup: all  ## whole commands under hyperfine: each server's start to READY, and clients that greet at once
 	@bench/require.sh bench
