@@ -9,32 +9,15 @@ ids of the samples that each will be judged by.
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 
-from bench import arms, contenders, paths, prepare
-from bench.arms import Arm, why_unfit
+from bench import claims_draft, paths
+from bench.claims_draft import Draft, cell_of, reads, series_of
 from bench.claims_file import Claim, grid_of
-from bench.errors import BenchError, UsageError
-from bench.experiment import Experiment, Profile, cell_key
-from bench.plan import Plan, Sample, one_block, pre_pass
-from bench.units import parse_time_ns
+from bench.experiment import Experiment, Profile
+from bench.plan import Plan, Sample
 
-RUNS = {"probe": {"quick": 5, "full": 20}, "arrivals": {"quick": 3, "full": 12}, "count": {"quick": 2, "full": 3}}
 CODES = {"platform": "platform", "fds": "limit", "cores": "limit", "memory_mib": "limit"}  # of needs; else "missing"
-COUNTED_REQUESTS = 40  # in each of a count's two rounds, unless the claim says otherwise
-PROBE_S, COUNT_S, PER_COUNTED_S, ARRIVALS_S = 0.15, 0.45, 0.002, 0.12  # beside waiting; measured on a 2-core machine
-
-
-def series_of(claim: Claim) -> str:
-    """What its samples are filed under: an experiment that claims share, a probe, or the claim itself."""
-    if claim.kind == "experiment":
-        return claim.experiment.name
-    return f"probes/{claim.setup['name']}" if claim.kind == "probe" else claim.id.lower()
-
-
-def cell_of(claim: Claim, at: dict) -> str:
-    """A cell's name in ids; a probe has one for each choice of arguments."""
-    return " ".join(claim.setup.get("arguments", [])) if claim.kind == "probe" else cell_key(at)
 
 
 def as_record(claim: Claim) -> dict:
@@ -74,50 +57,6 @@ def numbered(cell: dict, most: dict[str, int]) -> dict:
     return {axis: most[axis] if value == "max" else value for axis, value in cell.items()}
 
 
-@dataclass
-class Draft:
-    """What goes into a plan, as claims are added to it: who reads which cells, and what cannot be run."""
-
-    profile: str
-    fd_limit: int
-    blocks: int | None
-    missing: Callable[[dict], str | None]
-    experiments: dict[str, Experiment] = field(default_factory=dict)
-    arms: dict[str, dict] = field(default_factory=dict)
-    cells: dict[tuple[str, str], tuple[dict, list[Arm]]] = field(default_factory=dict)
-    single: dict[tuple[str, str], tuple[int, list[Sample]]] = field(default_factory=dict)  # (series, cell): how often
-    left_out: list[dict] = field(default_factory=list)
-    runs: dict[str, int] = field(default_factory=dict)
-
-    def runs_of(self, claim: Claim) -> int:
-        if self.blocks:
-            return self.blocks
-        if claim.kind == "experiment":
-            return claim.experiment.profiles[self.profile].blocks
-        told = claim.setup.get("runs") if self.profile == "quick" else claim.setup.get("runs_full")
-        return told or RUNS[claim.kind][self.profile]
-
-    def leave_out(self, series: str, cell: str, arm: str, why: str) -> None:
-        entry = {"experiment": series, "cell": cell, "arm": arm, "why": why}
-        if entry not in self.left_out:
-            self.left_out.append(entry)
-
-    def arm(self, claim: Claim, told: dict, name: str) -> Arm | str:
-        """An arm by the name that the claim's table gives it, or why there is none here."""
-        variant = next((one for one in told.get("variants", []) if one["name"] == name), None)
-        try:
-            found = prepare.variant(variant) if variant else contenders.find(name)
-        except (UsageError, BenchError):
-            return f"is not built here ({variant['model'] if variant else name})"
-        self.arms[arm_key(series_of(claim), found)] = found.as_record()
-        return found
-
-
-def arm_key(series: str, arm: Arm) -> str:
-    """A variant's name means something in its own series only."""
-    return f"{series}:{arm.name}" if arm.kind == "variant" else arm.name
-
-
 def make(claims: list[Claim], profile: str, seed: int, fd_limit: int, blocks: int | None, missing: Callable) -> Plan:
     """The plan of these claims, which are settled here; `missing` says what of its needs a host lacks."""
     draft = Draft(profile, fd_limit, blocks, missing)
@@ -125,12 +64,10 @@ def make(claims: list[Claim], profile: str, seed: int, fd_limit: int, blocks: in
     lacks = {claim.id: lacking(claim, draft) for claim in claims}
     for claim in claims:
         if not lacks[claim.id]:
-            {"experiment": add_cells, "probe": add_probe, "arrivals": add_arrivals, "count": add_counts}[claim.kind](
-                claim, draft
-            )
+            claims_draft.ADD[claim.kind](claim, draft)
         elif claim.experiment:
             draft.experiments.setdefault(claim.experiment.name, claim.experiment)
-    samples = ordered(draft, random.Random(seed))
+    samples = claims_draft.ordered(draft, random.Random(seed))
     told = {claim.id: claim_record(claim, draft, lacks[claim.id], samples) for claim in claims}
     experiments = {name: asdict(one) for name, one in draft.experiments.items()}
     return Plan(profile, seed, experiments, draft.arms, samples, draft.left_out, claims=told)
@@ -155,18 +92,6 @@ def ids_of(claim: Claim, samples: list[Sample]) -> list[str]:
     return [s.id for s in samples if s.experiment == series and s.role != "capacity" and (s.cell, s.arm) in places]
 
 
-def reads(claim: Claim) -> list[tuple[dict, str]]:
-    """(cell, arm) of all that a claim's parts read, each once."""
-    if claim.kind == "probe":
-        return [({}, claim.setup["name"])]
-    found: dict[tuple[str, str], tuple[dict, str]] = {}
-    for part in claim.parts:
-        for cell in claim.cells(part):
-            for name in [part[key] for key in ("arm", "over") if key in part] + part.get("arms", []):
-                found[cell_key(cell), name] = (cell, name)
-    return list(found.values())
-
-
 def lacking(claim: Claim, draft: Draft) -> dict | None:
     """Why nothing of a claim can be measured here, with a code for programs."""
     if claim.absent:
@@ -179,123 +104,6 @@ def lacking(claim: Claim, draft: Draft) -> dict | None:
             return {"code": CODES.get(what, "missing"), "text": why}
     if claim.kind == "count" and (why := draft.missing({"commands": ["strace"]})):
         return {"code": "missing", "text": why}
-    if claim.kind == "probe" and not probe_path(claim.setup["name"]).is_file():
+    if claim.kind == "probe" and not claims_draft.probe_path(claim.setup["name"]).is_file():
         return {"code": "missing", "text": f"the probe {claim.setup['name']} is not built here"}
     return None
-
-
-def probe_path(name: str):
-    return paths.build_dir() / "probes" / name
-
-
-def add_cells(claim: Claim, draft: Draft) -> None:
-    """The cells of an experiment, with the arms that this claim reads in each."""
-    e = claim.experiment
-    draft.experiments.setdefault(e.name, e)
-    draft.runs[e.name] = max(draft.runs.get(e.name, 0), draft.runs_of(claim))
-    for cell, name in reads(claim):
-        key = cell_key(cell)
-        _, fit = draft.cells.setdefault((e.name, key), (cell, []))
-        found = draft.arm(claim, e.arms, name)
-        if isinstance(found, Arm):
-            apart = {"bind": True} if e.topology == "netns" else {}
-            options, server = e.load_of(draft.profile, cell), e.server_of(cell) | apart
-            why = why_unfit(found, options, draft.fd_limit, server)
-            if not why and found.name not in [arm.name for arm in fit]:
-                fit.append(found)
-        else:
-            why = found
-        if why:
-            draft.leave_out(e.name, key, name, why)
-
-
-def add_probe(claim: Claim, draft: Draft) -> None:
-    name, arguments, runs = claim.setup["name"], claim.setup.get("arguments", []), draft.runs_of(claim)
-    path = probe_path(name)
-    arm = Arm(name, (paths.from_root(path),), arms.file_hash(path), paths.from_root(path), kind="probe")
-    draft.arms[arm.name] = arm.as_record()
-    options = {"arguments": arguments, "expected_s": PROBE_S}
-    add_runs(claim, draft, {}, runs, [(arm, "probe", options, {})])
-
-
-def add_arrivals(claim: Claim, draft: Draft) -> None:
-    for cell, group in grouped(claim, draft).items():
-        at = group[0][0]
-        wanted = []
-        for _, arm in group:
-            protocol = "greet" if "delay" in at else "http"
-            server = claim.setup.get("server", {}) | ({"delay": at["delay"]} if "delay" in at else {})
-            clients = {"protocol": protocol, "connections": 1}  # that the others wait is what is to be seen
-            if why := why_unfit(arm, clients, draft.fd_limit, server):
-                draft.leave_out(series_of(claim), cell, arm.name, why)
-                continue
-            options = {**at, "protocol": protocol, "silent": claim.setup.get("silent", 0)}
-            options["expected_s"] = arrivals_s(at, arm, server)
-            wanted.append((arm, "arrivals", options, server))
-        add_runs(claim, draft, at, draft.runs_of(claim), wanted)
-
-
-def arrivals_s(at: dict, arm: Arm, server: dict) -> float:
-    """Clients that are served one after another wait for one another, and all do for CPU."""
-    service = parse_time_ns(at.get("delay", at.get("work"))) / 1e9
-    at_once = 1 if "work" in at else server.get("workers") or arm.clients_at_once or at["count"]
-    return round(ARRIVALS_S + parse_time_ns(at["spread"]) / 1e9 + service * -(-at["count"] // at_once), 3)
-
-
-def add_counts(claim: Claim, draft: Draft) -> None:
-    requests = claim.setup.get("requests", COUNTED_REQUESTS)
-    for cell, group in grouped(claim, draft).items():
-        at, wanted = group[0][0], []
-        for _, arm in group:
-            server = claim.setup.get("server", {})
-            load = {"protocol": claim.setup["protocol"], "connections": at["connections"]}
-            if why := why_unfit(arm, load, draft.fd_limit, server):
-                draft.leave_out(series_of(claim), cell, arm.name, why)
-                continue
-            chosen = {key: claim.setup[key] for key in ("fresh", "size", "path") if key in claim.setup}
-            pauses = parse_time_ns(server.get("delay", "0s")) / 1e9
-            takes = COUNT_S + 2 * requests * (PER_COUNTED_S + pauses)
-            options = {**load, **chosen, "requests": requests, "expected_s": round(takes, 3)}
-            wanted.append((arm, "count", options, server))
-        add_runs(claim, draft, at, draft.runs_of(claim), wanted)
-
-
-def grouped(claim: Claim, draft: Draft) -> dict[str, list[tuple[dict, Arm]]]:
-    """The cells of an arrivals or count claim with the arms that it reads in each; what is not here is left out."""
-    found: dict[str, list[tuple[dict, Arm]]] = {}
-    for cell, name in reads(claim):
-        arm = draft.arm(claim, claim.setup["arms"], name)
-        if isinstance(arm, Arm):
-            found.setdefault(cell_key(cell), []).append((cell, arm))
-        else:
-            draft.leave_out(series_of(claim), cell_key(cell), name, arm)
-    return found
-
-
-def add_runs(claim: Claim, draft: Draft, at: dict, runs: int, wanted: list[tuple[Arm, str, dict, dict]]) -> None:
-    """Samples without a window; where two claims ask for the same, the longer series serves both."""
-    series, cell = series_of(claim), cell_of(claim, at)
-    if draft.single.get((series, cell), (0, []))[0] >= runs:
-        return
-    samples = [
-        Sample(f"{series}/{cell}/{run}/{arm.name}", series, cell, run, arm.name, role, options, server)
-        for run in range(runs)
-        for arm, role, options, server in wanted
-    ]
-    draft.single[series, cell] = (runs, samples)
-
-
-def ordered(draft: Draft, chance: random.Random) -> list[Sample]:
-    """Round by round, in each the blocks of all cells in random order; capacities before all else."""
-    cells = [(draft.experiments[name], cell, fit) for (name, _), (cell, fit) in draft.cells.items() if fit]
-    samples = pre_pass(cells, draft.profile, chance)
-    rounds = max([*draft.runs.values(), *(runs for runs, _ in draft.single.values())], default=0)
-    for block in range(rounds):
-        mine = [one for one in cells if block < draft.runs[one[0].name]]
-        due = [one_block(e, draft.profile, cell, fit, block, chance) for e, cell, fit in mine]
-        for _, single in draft.single.values():
-            one = [sample for sample in single if sample.block == block]
-            due.append(chance.sample(one, len(one)))
-        chance.shuffle(due)
-        samples += [sample for one in due for sample in one]
-    return samples

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from bench import checked, metrics_more
+from bench.claims_draft import RUNS
 from bench.claims_file import DEFAULTS, SOURCES
-from bench.claims_plan import RUNS
 
 COMMON = ("name", "statistic", "says", "theirs", "region")  # what every part may have
 TABLES = ("source", "needs", "probe", "arrivals", "count")
