@@ -1,7 +1,7 @@
 /* backlog: what becomes of connections when the queue of the listener is full.
  *
- * "Other connections will be in the queue, and when the queue is filled up, the rest of the connections will be
- * dropped." ("How Does Async / Non-Blocking IO Actually Work?", 2025)
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) says that connections wait in a queue, and that
+ * those beyond its end are dropped.
  *
  * listen(fd, B), a server that accepts nothing, and B + 6 clients that connect. The kernel queues B + 1 of
  * them, since it refuses only when the queue's length exceeds B, and ignores the SYN of the others, counted as

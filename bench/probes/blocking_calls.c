@@ -1,8 +1,8 @@
 /* blocking_calls: a server that serves one client at a time, blocked by a silent client and by a slow reader.
  *
- * "After accepting the connection, it will further get blocked when reading from the socket and writing to it."
- * ("How Does Async / Non-Blocking IO Actually Work?", 2025); "an extremely large write or send call has the
- * potential to block" (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) says of its first server that it is blocked when
+ * it reads from its client and when it writes to it; Cindy Sridharan ("Nonblocking I/O", 2017) warns that a
+ * very large write may block.
  *
  * Reading: the server is theirs in four calls: accept, read, write, close. A first client connects and says
  * nothing for PAUSE_MS, a second asks at once: how long until its answer?

@@ -1,9 +1,7 @@
 /* close_on_exec: when a descriptor with that flag is closed, and for whom.
  *
- * "If any of the descriptors are marked close on exec, then after the parent
- * forks but before the child execs, the descriptors in the child marked as
- * 'close-on-exec' are closed and will no longer be available to the child
- * process." (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that descriptors marked close-on-exec are closed in the
+ * child, after the fork and before the exec, and that the parent keeps its own.
  *
  * Three pairs of descriptors, one with the flag and one without: a file, a
  * connection from accept4, a listener. A child uses the flagged file between

@@ -1,8 +1,8 @@
 /* descriptors: the lowest free number, of this process alone; and who gives a process 0, 1 and 2.
  *
- * "File descriptors are process-unique identifiers that reference a particular resource. Every process starts
- * with three default FDs for the standard streams" ("How Does Async / Non-Blocking IO Actually Work?", 2025);
- * there, a file and then a socket get the numbers 3 and 4.
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) says that a descriptor's number is unique within
+ * its process, and that every process begins with 0, 1 and 2; there, a file and then a socket get the
+ * numbers 3 and 4.
  *
  * A child with nothing open but 0, 1 and 2 opens in that order and gets 3 and 4; what it closes is given out
  * next. Two children open different files under one number. That a process has 0, 1 and 2 is what its parent

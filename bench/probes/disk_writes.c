@@ -1,8 +1,7 @@
 /* disk_writes: which writes to a file wait for the disk.
  *
- * "writes to disk never happen directly but via the kernel buffer cache as a proxy. The only time when writes
- * to disk happen synchronously is when the O_SYNC flag was specified when opening the disk file." (Cindy
- * Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that writes to a disk always pass the kernel's buffer
+ * cache, and that they are synchronous only where the file was opened with O_SYNC.
  *
  * A file whose blocks are all there is overwritten in pieces of 4 KiB, in five ways. What counts is how often
  * the writer was put to sleep: a buffered write is a copy and sleeps for nothing, a write that waits for the

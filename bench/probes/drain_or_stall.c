@@ -1,8 +1,7 @@
 /* drain_or_stall: why everything must be read when an edge is told.
  *
- * "the process can attempt to perform the maximum amount of I/O it possibly can every time it gets a descriptor
- * readiness notification"; "it can repeatedly try I/O operations until the system calls would block with an
- * EAGAIN or EWOULDBLOCK" (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that at an edge a process should do all the I/O it can,
+ * until a call says EAGAIN.
  *
  * A client sends a request of half, one, two and eight times the server's buffer, and the next only after the
  * answer to the last. The server answers when it has read the whole request. Four policies for an event:

@@ -1,7 +1,7 @@
 /* event_contents: does a notification say how many bytes there are?
  *
- * "the process is only notified that a descriptor is ready for I/O, but not provided additional information
- * like for instance how many bytes arrived on a socket buffer" (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that an edge-triggered notification tells that a
+ * descriptor is ready, and not how many bytes arrived.
  *
  * The same descriptor becomes ready with 1 byte and then with 1,000, under EPOLLET. The two events are compared
  * as bytes: struct epoll_event has a mask and the user's data, and nothing else. Who wants the number asks for

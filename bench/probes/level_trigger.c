@@ -1,8 +1,7 @@
 /* level_trigger: readiness is told for as long as it lasts.
  *
- * "if a descriptor is ready, a process could choose to either read all the data available or not perform any
- * I/O at all or choose not to read all of the input data available in the buffer" (Cindy Sridharan,
- * "Nonblocking I/O", 2017, of level-triggered notification)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says of level-triggered notification that a process may read
+ * all that is there, a part of it, or nothing.
  *
  * 1,024 bytes are sent once to a socket that level-triggered epoll watches. They are read by 500, with a wait
  * before each read: every wait must tell of what is left, and none when nothing is. Then 1,024 more are sent

@@ -27,10 +27,11 @@
 
 enum { HERD = 32, HERD_CONNECTIONS = 20, FEW = 3, FEW_CONNECTIONS = 30, SHOWN = 9 };
 
-static struct tally { /* the workers write to it */
+struct tally { /* the workers write to it */
 	atomic_int accepted, told, in_vain;
 	atomic_int each[HERD], order[HERD_CONNECTIONS + FEW_CONNECTIONS];
-} * tally;
+};
+static struct tally *tally;
 
 static struct sockaddr_in address;
 static int listener, shared_set;

@@ -1,7 +1,7 @@
 /* nonblocking_calls: do read and write with O_NONBLOCK always return immediately?
  *
- * "So read/write operations return immediately if they cannot be completed." ("How Does Async / Non-Blocking IO
- * Actually Work?", 2025)
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) says that with O_NONBLOCK a read or write that
+ * cannot be completed returns at once.
  *
  * A thousand reads of something empty and writes to something full, on a TCP socket, a pipe and a terminal:
  * each must say EAGAIN, and none may put its caller to sleep (getrusage counts how often that happened, so that

@@ -1,8 +1,7 @@
 /* own_offset: every open makes an entry of its own.
  *
- * "An open system call creates a new file entry." "Read and write operations
- * begin at this offset and the offset itself updated after every data
- * transfer." (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that each call of open makes an entry of its own, and that
+ * reads and writes begin at its offset and move it.
  *
  * One file is opened twice. What one descriptor reads moves its own offset by
  * as many bytes and the other's not at all. Two kinds of transfer do not begin

@@ -1,8 +1,8 @@
 /* partial_io: all of it, some of it, or EAGAIN.
  *
- * On a nonblocking descriptor a call returns at once with "an error: when the operation cannot be completed at
- * all; a partial count: when the input or output operation can be partially completed; the entire result: when
- * the I/O operation could be fully completed" (Cindy Sridharan, "Nonblocking I/O", 2017).
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that a call on a nonblocking descriptor returns at once,
+ * with an error where nothing, a partial count where some, and the whole result where all of it could be
+ * done.
  *
  * Writing: to a TCP peer that reads nothing, one write of each size and then more of them until the kernel
  * refuses. Below the room in the two socket buffers the first is full, above it partial, and the last answer is

@@ -35,10 +35,11 @@
 enum { WATCHED = 100, REQUEST_BYTES = 65536, SILENCE_MS = 50, NONE = -1 };
 
 /* What the process that plays the device shares with the one that watches. */
-static struct device {
+struct device {
 	atomic_int callbacks, ready; /* ready: the index of the file that is, or NONE */
 	uint64_t handles[WATCHED];   /* the kernel's names for the open files, to wake their waiters */
-} * device;
+};
+static struct device *device;
 static int fds[WATCHED], orders[2], done[2];
 
 /* The device. */

@@ -1,8 +1,8 @@
 /* read_blocks: does a read without data wait?
  *
- * "By default, read on any descriptor blocks if there's no data available." And with O_NONBLOCK: "Any
- * descriptor (pipes, FIFOs, sockets, terminals, pseudo-terminals, and some other types of devices) can be put
- * in the nonblocking mode." (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says two things of descriptors: unless told otherwise, a read
+ * of any of them blocks while there is no data; and any of them can be made nonblocking, be it pipe, FIFO,
+ * socket, terminal or another device.
  *
  * Ten kinds of descriptors have nothing to read. A child of ours reads one byte, or an event's eight: if it has
  * not returned after PATIENCE_MS it waits, and /proc says in which state. Then the same with O_NONBLOCK, where

@@ -1,8 +1,7 @@
 /* ready_without_data: ready means that a call will not block, not that it will move anything.
  *
- * "For a descriptor to be considered 'ready', it doesn't matter if the operation would actually transfer any
- * data — all that matters is that the I/O operation can be performed without blocking." (Cindy Sridharan,
- * "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that a descriptor is ready when an operation on it would
+ * not block, whether or not it would move any data.
  *
  * Blocking descriptors that poll() reports as readable although no byte came: the peer has closed, the peer has
  * reset, a listener whose connection was reset before anybody accepted it. Each is then read or accepted from;

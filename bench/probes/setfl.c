@@ -1,8 +1,7 @@
 /* setfl: which flags of open can be changed afterwards.
  *
- * "Generally, these options don't apply after the file is open, but O_NONBLOCK
- * is an exception" (Cindy Sridharan, "Nonblocking I/O", 2017, of the open-file
- * status flags).
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that the flags of open mean nothing once the file is open,
+ * and that O_NONBLOCK is the exception.
  *
  * fcntl(F_SETFL) is asked to set each flag of open on a file that was opened
  * without it, and F_GETFL then tells whether it is set; a flag that the kernel

@@ -1,10 +1,8 @@
 /* shared_offset: what fork and dup share.
  *
- * A descriptor is a number; behind it stands an open file description with the
- * offset and the status flags. fork and dup copy the number and not what stands
- * behind: "Both the parent and the child are using the same descriptor and
- * reference the same offset in the file entry" (Cindy Sridharan, "Nonblocking
- * I/O", 2017).
+ * A descriptor is a number; behind it stands an open file description with the offset and the status flags.
+ * fork and dup copy the number and not what stands behind, so that, as Cindy Sridharan ("Nonblocking I/O",
+ * 2017) has it, parent and child move one and the same offset.
  *
  * The program is hers, three bytes written and then lseek, continued: a child
  * writes five more, a duplicate two. Each time the offset is asked of the

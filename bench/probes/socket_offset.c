@@ -1,7 +1,7 @@
 /* socket_offset: a socket has no offset.
  *
- * "Once the connection has been established, the descriptors can be read from or written to using the file
- * offsets described above." (Cindy Sridharan, "Nonblocking I/O", 2017)
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that a connected socket, too, is read and written at the
+ * file offset of its descriptor.
  *
  * A stream is read in the order in which it came, and there is nothing to seek in: lseek, pread and pwrite
  * answer ESPIPE on sockets, pipes and terminals (lseek(2)). The same calls on a regular file show what an

@@ -1,8 +1,8 @@
 /* task_life: a task that waits is suspended, and a task that has ended stays until it is asked for.
  *
- * "Kernel instructs the IO device to perform the operation & suspends the task"; "The task eventually completes
- * execution and enters the zombie state until the parent process reads its exit status" ("How Does Async /
- * Non-Blocking IO Actually Work?", 2025)
+ * In the life of a task as "How Does Async / Non-Blocking IO Actually Work?" (2025) tells it, the kernel
+ * suspends a task for as long as the I/O takes that it asked for; and when it has ended, it is a zombie
+ * until its parent has read its exit status.
  *
  * The kernel counts how often a task gave up the CPU of its own accord, by waiting (getrusage: ru_nvcsw). A
  * blocking read of bytes that are there already costs none; a read of bytes that come later costs one. The

@@ -1,7 +1,7 @@
 /* tasks: to the kernel a thread and a process are both tasks; making one costs differently.
  *
- * "linux kernel doesn't differentiate between a process and a thread!" ("How Does Async / Non-Blocking IO
- * Actually Work?", 2025)
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) says that the kernel makes no difference between
+ * a process and a thread.
  *
  * Fifty threads and fifty children, all waiting. Of each, /proc is asked for what a task has: an identity of
  * its own, a state, a count of its own switches. What differs is what they share: threads have their creator's

@@ -1,7 +1,7 @@
 /* user_cookie: what is attached to a descriptor comes back with its events.
  *
- * "It also allows us to attach some data to the event that's returned later" ("How Does Async / Non-Blocking IO
- * Actually Work?", 2025, of epoll_ctl)
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) says that epoll_ctl can attach data to a
+ * descriptor, which is returned with its events.
  *
  * Ten thousand eventfds are watched, each with the address of its own state in data.ptr; first each
  * in turn is made ready alone and must bring its own pointer, then all at once, when each must come exactly

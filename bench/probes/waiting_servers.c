@@ -1,8 +1,7 @@
 /* waiting_servers: in which state does a server wait for clients?
  *
- * "the third line in the output will show us the current state of the process. It's State: S (sleeping) because
- * the process is blocked, waiting for a client connection." ("How Does Async / Non-Blocking IO Actually Work?",
- * 2025, of /proc/PID/status)
+ * "How Does Async / Non-Blocking IO Actually Work?" (2025) reads the third line of /proc/PID/status: a
+ * server that waits for a client is asleep, in state S.
  *
  * Every server beside this probe (build/servers, next to build/probes) is started and left without clients.
  * Then each of its tasks, and of its children's, is asked SAMPLES times for its state, and in the end for its

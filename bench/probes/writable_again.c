@@ -1,7 +1,7 @@
 /* writable_again: when does a full socket become writable?
  *
- * A descriptor becomes ready "when space is available on a previously full socket send buffer after TCP
- * transmits queued data to the socket peer" (Cindy Sridharan, "Nonblocking I/O", 2017).
+ * Cindy Sridharan ("Nonblocking I/O", 2017) says that a socket whose send buffer was full becomes ready
+ * when TCP has moved queued data to the peer.
  *
  * A sender writes until EAGAIN; then its peer reads in steps of STEP bytes, and after each step the sender is
  * asked whether it is writable. It is long before the peer has read all, but not with the first free byte: a
