@@ -3,12 +3,11 @@
  * Cindy Sridharan ("Nonblocking I/O", 2017) says that descriptors marked close-on-exec are closed in the
  * child, after the fork and before the exec, and that the parent keeps its own.
  *
- * Three pairs of descriptors, one with the flag and one without: a file, a
- * connection from accept4, a listener. A child uses the flagged file between
- * fork and exec; then it becomes another program (this one, told to list what
- * it has). The parent reads on through its own number afterwards. Last, what
- * servers suffer from: a listener without the flag lives on in the program that
- * was started, and so the port stays taken after the server has closed it.
+ * Three pairs of descriptors, one with the flag and one without: a file, a connection from accept4, a
+ * listener. A child uses the flagged file between fork and exec; then it becomes another program (this one,
+ * told to list what it has). The parent reads on through its own number afterwards. Last, what servers
+ * suffer from: a listener without the flag lives on in the program that was started, and so the port stays
+ * taken after the server has closed it.
  *
  * Try: build/probes/close_on_exec
  */

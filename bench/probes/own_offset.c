@@ -3,11 +3,9 @@
  * Cindy Sridharan ("Nonblocking I/O", 2017) says that each call of open makes an entry of its own, and that
  * reads and writes begin at its offset and move it.
  *
- * One file is opened twice. What one descriptor reads moves its own offset by
- * as many bytes and the other's not at all. Two kinds of transfer do not begin
- * at the offset: pread and pwrite name a place and leave the offset where it
- * was, and a write under O_APPEND goes to the end of the file, wherever the
- * offset was.
+ * One file is opened twice. What one descriptor reads moves its own offset by as many bytes and the other's
+ * not at all. Two kinds of transfer do not begin at the offset: pread and pwrite name a place and leave the
+ * offset where it was, and a write under O_APPEND goes to the end of the file, wherever the offset was.
  *
  * Try: build/probes/own_offset
  */

@@ -1,18 +1,14 @@
-/* What every probe shares. A probe is one page: it puts the kernel into the situation that a claim speaks of,
- *and prints what it then saw as one JSON object, {"probe": NAME, "facts": {...}}; judging is left to
- *bench/claims.
+/* What every probe shares. A probe is one page: it puts the kernel into the situation that a claim speaks of
+ * and prints what it saw as one JSON object, with the probe's name as "probe" and an object of "facts".
+ * Judging is left to the claims (bench/claims). A page's main function:
  *
- *	int main(int argc, char **argv)
- *	{
- *		probe_begin(argc, argv, "", "What it shows, in one sentence.");
- *		...
- *		fact_int("bytes", must(read(fd, buffer, sizeof buffer)));
- *		return probe_end();
- *	}
+ *	probe_begin(argc, argv, "", "What it shows, in one sentence.");
+ *	fact_int("bytes", must(read(fd, buffer, sizeof buffer)));
+ *	return probe_end();
  *
- * Exit status: 0 facts printed, 1 the probe itself broke, 2 usage, 77 this host cannot run it
- *(docs/exit-codes.md). Nothing reaches stdout before probe_end(): a probe that breaks has printed no half of a
- *fact. */
+ * Exit status: 0 facts printed, 1 the probe itself broke, 2 usage, 77 this host cannot run it. Nothing reaches
+ * stdout before probe_end(): a probe that breaks has printed no half of a fact.
+ */
 #ifndef PROBE_H
 #define PROBE_H
 
@@ -28,9 +24,10 @@
  * process has five seconds: SIGALRM is taken by that limit. */
 void probe_begin(int argc, char **argv, const char *arguments, const char *shows);
 int probe_end(void); /* prints the facts; 0, for main to return */
-_Noreturn void probe_fail(const char *format, ...)
-	__attribute__((format(printf, 1, 2))); /* 1, a line on stderr */
-_Noreturn void probe_skip(const char *reason, ...) __attribute__((format(printf, 1, 2))); /* 77, likewise */
+
+/* The end of the process with a line on stderr: status 1, and 77. */
+_Noreturn void probe_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+_Noreturn void probe_skip(const char *reason, ...) __attribute__((format(printf, 1, 2)));
 
 /* The call's value, or the probe's end with the call's text and errno. A macro, to keep its type and text. */
 #define must(call)                                                                                             \
@@ -52,8 +49,7 @@ void fact_bool(const char *key, bool value);
 void fact_text(const char *key, const char *value);
 void fact_error(const char *key, int error); /* as "EAGAIN"; 0 as "none" */
 
-/* A call made by a child of ours, which is killed if it has not returned in time; its descriptors are shared.
- */
+/* A call made by a child with our descriptors, which is killed if it has not returned in time. */
 struct outcome {
 	bool returned;
 	long value, slept; /* if returned; slept: how often the kernel put the caller to sleep in it */
@@ -75,15 +71,15 @@ bool probe_ready(int fd, short events, int patience_ms);                       /
 bool probe_until(bool (*holds)(void *), void *argument, unsigned patience_ms); /* asked every 0.2 ms */
 bool probe_asleep(pid_t task, unsigned patience_ms);                           /* until it is in state S or D */
 
-char probe_state(pid_t task); /* of a process or thread: R, S, D, Z ...; '?' if it is gone */
-long probe_status(
-	pid_t task, const char *field); /* the number in a line of /proc/TASK/status; -1 if it is gone */
-long probe_slept(void);                 /* voluntary context switches of the calling thread so far */
+/* Of a process or thread: R, S, D, Z ..., or '?' if it is gone; the number in a line of /proc/TASK/status, or
+ * -1; and of the calling thread, how often it was put to sleep so far (voluntary context switches). */
+char probe_state(pid_t task);
+long probe_status(pid_t task, const char *field);
+long probe_slept(void);
 
 int probe_listen(int backlog, struct sockaddr_in *address); /* on a port of 127.0.0.1 that the kernel chose */
 void probe_tcp_pair(int pair[2]);                           /* connected over loopback, blocking, TCP_NODELAY */
-int probe_file(void); /* regular, empty, without a name, in $TMPDIR or /var/tmp: on a disk where the host has
-			 one there */
+int probe_file(void); /* regular, empty, without a name, in $TMPDIR or /var/tmp, where hosts have a disk */
 void probe_nonblock(int fd, bool on);
 int probe_unread(int fd);               /* FIONREAD: bytes that wait to be read */
 size_t probe_fill(int fd);              /* bytes written until EAGAIN; fd must be nonblocking */

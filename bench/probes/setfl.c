@@ -3,11 +3,10 @@
  * Cindy Sridharan ("Nonblocking I/O", 2017) says that the flags of open mean nothing once the file is open,
  * and that O_NONBLOCK is the exception.
  *
- * fcntl(F_SETFL) is asked to set each flag of open on a file that was opened
- * without it, and F_GETFL then tells whether it is set; a flag that the kernel
- * will not change is ignored without an error. fcntl(2) names five that Linux
- * changes. O_ASYNC is asked of a socket, because a regular file has no signal
- * to send, and O_DIRECT where the file system knows it.
+ * fcntl(F_SETFL) is asked to set each flag of open on a file that was opened without it, and F_GETFL then
+ * tells whether it is set; a flag that the kernel will not change is ignored without an error. fcntl(2)
+ * names five that Linux changes. O_ASYNC is asked of a socket, because a regular file has no signal to
+ * send, and O_DIRECT where the file system knows it.
  *
  * Try: build/probes/setfl
  */

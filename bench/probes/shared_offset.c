@@ -4,11 +4,10 @@
  * fork and dup copy the number and not what stands behind, so that, as Cindy Sridharan ("Nonblocking I/O",
  * 2017) has it, parent and child move one and the same offset.
  *
- * The program is hers, three bytes written and then lseek, continued: a child
- * writes five more, a duplicate two. Each time the offset is asked of the
- * parent's own number. The status flags live in the same place, so O_NONBLOCK
- * set through a duplicate, or by a child, is seen through the original; the
- * close-on-exec flag belongs to the number.
+ * The program is hers, three bytes written and then lseek, continued: a child writes five more, a duplicate
+ * two. Each time the offset is asked of the parent's own number. The status flags live in the same place,
+ * so O_NONBLOCK set through a duplicate, or by a child, is seen through the original; the close-on-exec
+ * flag belongs to the number.
  *
  * Try: build/probes/shared_offset
  */
