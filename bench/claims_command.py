@@ -28,7 +28,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     derive = actions.add_parser("derive", help="redo the ledger and its figures from a run's raw records")
     derive.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
     for action in (run, show, derive):
-        action.add_argument("--results", metavar="DIR", default=argparse.SUPPRESS, help="folder that holds the runs (default: results)")
+        said = "folder that holds the runs (default: results)"
+        action.add_argument("--results", metavar="DIR", default=argparse.SUPPRESS, help=said)
     measuring(run)
 
 

@@ -24,7 +24,6 @@ A sample is good when its status is ok.  A figure that counts what arrived in a 
 from a sample in which the client was the limit: it would speak of the client (docs/method.md).
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator
@@ -171,7 +170,3 @@ def metric_of(claim: Claim, name: str) -> metrics.Metric:
 def bent_by_client(claim: Claim, metric: str) -> bool:
     found = metric_of(claim, metric)
     return found.unit in CLIENTS_OWN and not any(word in metric for word in SERVERS_OWN)
-
-
-def is_claims_run(folder: Path) -> bool:
-    return bool(json.loads((folder / "plan.json").read_text()).get("claims"))

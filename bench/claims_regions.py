@@ -8,7 +8,7 @@ told can.
 import math
 from dataclasses import dataclass
 
-from bench import metrics_more
+from bench import claims_verdict, metrics_more
 from bench.errors import UsageError
 
 SHARES = ("evenness", "accepts_evenness", "failed_share", "server_busy", "client_busy")  # from 0 to 1
@@ -65,6 +65,8 @@ def check(part: dict, where: str, axis: list[float] | None = None) -> None:
     if together and len(region) > 1:
         raise UsageError(f"{at}: expected one of above, below, within, outside and equals, or above with below")
     statistic = part["statistic"]
+    if why := claims_verdict.undecidable(part):
+        raise UsageError(f"{at}: no sample could decide it: {why}")
     if statistic in ("order", "sequence"):
         check_told(statistic, region, at)
         return

@@ -55,7 +55,8 @@ def choose(ids: list[str]) -> list[Claim]:
 def announce(made: Plan) -> list[str]:
     """How many claims, how long each kind of sample takes, and what cannot be tested here."""
     absent = [id for id, told in made.claims.items() if told["missing"]]
-    lines = [f"  {len(made.claims)} claims" + (f", {len(absent)} of them not testable here: {', '.join(absent)}" if absent else "")]
+    untestable = f", {len(absent)} of them not testable here: {', '.join(absent)}" if absent else ""
+    lines = [f"  {len(made.claims)} claims{untestable}"]
     spent: Counter[str] = Counter()
     for sample in made.samples:
         spent[KINDS[sample.role]] += plan.expected_s(sample)
