@@ -86,8 +86,8 @@ class Draft:
 
 
 def arm_key(series: str, arm: Arm) -> str:
-    """A variant's name means something in its own series only."""
-    return f"{series}:{arm.name}" if arm.kind == "variant" else arm.name
+    """A variant's name means something in its own series only, and a probe may be called like a model."""
+    return f"{series}:{arm.name}" if arm.kind in ("variant", "probe") else arm.name
 
 
 def probe_path(name: str) -> Path:
@@ -99,6 +99,8 @@ def add_cells(claim: Claim, draft: Draft) -> None:
     e = claim.experiment
     draft.experiments.setdefault(e.name, e)
     draft.runs[e.name] = max(draft.runs.get(e.name, 0), draft.runs_of(claim))
+    if e.capacity and e.capacity["of"] != "each":  # measured before all else, whether a part reads it or not
+        draft.arm(claim, e.arms, e.capacity["of"])
     for cell, name in reads(claim):
         key = cell_key(cell)
         _, fit = draft.cells.setdefault((e.name, key), (cell, []))
@@ -119,7 +121,7 @@ def add_probe(claim: Claim, draft: Draft) -> None:
     name, arguments, runs = claim.setup["name"], claim.setup.get("arguments", []), draft.runs_of(claim)
     path = probe_path(name)
     arm = Arm(name, (paths.from_root(path),), arms.file_hash(path), paths.from_root(path), kind="probe")
-    draft.arms[arm.name] = arm.as_record()
+    draft.arms[arm_key(series_of(claim), arm)] = arm.as_record()
     options = {"arguments": arguments, "expected_s": PROBE_S}
     add_runs(claim, draft, {}, runs, [(arm, "probe", options, {})])
 
