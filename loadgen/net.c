@@ -98,16 +98,21 @@ static int bind_source(int fd, const struct target *target, unsigned turn)
 	return bind(fd, (const struct sockaddr *)&source, sizeof(source));
 }
 
+/* Zero leaves an option as it is. */
+static int choose(int fd, int level, int option, int value)
+{
+	return value > 0 ? setsockopt(fd, level, option, &value, sizeof(value)) : 0;
+}
+
 static int prepare(int fd, const struct target *target, unsigned turn)
 {
-	int no_delay = target->no_delay;
-
-	if (target->receive_buffer > 0 &&
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &target->receive_buffer, sizeof(int)) < 0)
+	if (choose(fd, SOL_SOCKET, SO_RCVBUF, target->receive_buffer) < 0 ||
+		choose(fd, SOL_SOCKET, SO_SNDBUF, target->send_buffer) < 0 ||
+		choose(fd, SOL_SOCKET, SO_BUSY_POLL, target->busy_poll_us) < 0)
 		return -1;
 	if (target->address.ss_family == AF_UNIX)
 		return 0;
-	if (no_delay && setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof(no_delay)) < 0)
+	if (choose(fd, IPPROTO_TCP, TCP_NODELAY, target->no_delay) < 0)
 		return -1;
 	return target->sources > 0 ? bind_source(fd, target, turn) : 0;
 }

@@ -11,7 +11,8 @@ struct target {
 	socklen_t address_len;
 	unsigned sources; /* local addresses to rotate over, from 127.0.1.1 on; 0: the kernel chooses */
 	bool no_delay;
-	int receive_buffer; /* bytes; 0: the kernel's own choice */
+	int receive_buffer, send_buffer; /* bytes; 0: the kernel's own choice */
+	int busy_poll_us;                /* 0: the kernel's own choice */
 };
 
 /* Resolves HOST:PORT, [IPV6]:PORT or unix:PATH. False: `why` says in one line what is wrong with it. */

@@ -47,7 +47,7 @@ struct options {
 	uint32_t protocol, mode, arrival, wait, engine; /* the enums above */
 	uint64_t connections, idle, depth, threads;
 	uint64_t per_connection; /* requests before a connection is closed; 0: no limit */
-	uint64_t size, reply, sources, receive_buffer;
+	uint64_t size, reply, sources, receive_buffer, send_buffer, busy_poll_ns;
 	bool reply_given;
 	uint64_t send_part,
 		send_every_ns; /* requests leave in parts of so many bytes, with this pause between them */

@@ -193,6 +193,8 @@ bool options_limits(const struct options *o, struct target *target, char *why, s
 
 	target->no_delay = o->no_delay;
 	target->receive_buffer = (int)o->receive_buffer;
+	target->send_buffer = (int)o->send_buffer;
+	target->busy_poll_us = (int)(o->busy_poll_ns / NS_PER_US);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && sockets + own > limit.rlim_cur)
 		return options_wrong(why, size,
 			"%" PRIu64 " connections need %" PRIu64 " file descriptors and the limit is %" PRIu64
