@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from bench import claims_stats, claims_words
+from bench import claims_lines, claims_stats, claims_words
 from bench.claims_parts import Ask, Data, is_noisy, positive, ratio_curve
 from bench.claims_verdict import ENOUGH, level_for
 
@@ -12,7 +12,7 @@ ALONG = ("growth", "slope", "crossover")
 
 
 def curves_of(data: Data, claim) -> dict[str, dict]:
-    """Part name -> the curve that it was read from; parts that look along the same axis at the same figure share one."""
+    """Part name -> the curve that it was read from; parts that look along one axis at the same figure share it."""
     found: dict[str, dict] = {}
     groups: dict[tuple, list[dict]] = {}
     for part in claim.parts:
@@ -37,7 +37,8 @@ def of_metric(data: Data, claim, parts: list[dict]) -> dict | None:
         if points and (arm in first or len(points) >= 3):
             lines.append({"arm": arm, "points": points})
     label, unit = claims_words.label(claim, metric)
-    return {"along": parts[0]["along"], "label": f"{label} [{unit}]" if unit else label, "lines": lines} if lines else None
+    label = f"{label} [{unit}]" if unit else label
+    return {"along": parts[0]["along"], "label": label, "lines": lines} if lines else None
 
 
 def points_of(curves: dict[int, dict[float, float]]) -> list[list[float]]:
@@ -51,8 +52,8 @@ def points_of(curves: dict[int, dict[float, float]]) -> list[list[float]]:
 
 def ends(estimate: claims_stats.Estimate) -> list[float]:
     """Mean and interval; of a single block the mean alone, thrice."""
-    known = estimate.blocks > 1
-    return [float(f"{v:.6g}") for v in (estimate.value, estimate.low if known else estimate.value, estimate.high if known else estimate.value)]
+    found = (estimate.value, estimate.low, estimate.high) if estimate.blocks > 1 else (estimate.value,) * 3
+    return [float(f"{v:.6g}") for v in found]
 
 
 def of_ratio(ask: Ask) -> dict | None:
@@ -62,7 +63,7 @@ def of_ratio(ask: Ask) -> dict | None:
         return None
     level = ask.part.get("level", 1.0)
     points = [[x, *ends(claims_stats.geometric(row))] for x, row in zip(xs, logs)]
-    crossed = claims_stats.crossovers(xs, logs - math.log(level), ask.level)
+    crossed = claims_lines.crossovers(xs, logs - math.log(level), ask.level)
     label = claims_words.label(ask.claim, ask.part["metric"])[0]
     return {
         "along": ask.part["along"],
@@ -100,5 +101,5 @@ def passages(ask: Ask) -> list[dict]:
     pair["label"] = claims_words.label(ask.claim, part["metric"])[0]
     return [
         {**pair, "rises": one.rises, **{end: float(f"{getattr(one, end):.6g}") for end in ("x", "low", "high")}}
-        for one in claims_stats.crossovers(xs, logs, ask.level)
+        for one in claims_lines.crossovers(xs, logs, ask.level)
     ]

@@ -1,13 +1,13 @@
-"""A claim's parts with their verdicts: what was estimated, what was left out of it, and whether what is left may decide.
+"""A claim's parts with their verdicts: what was estimated, what was left out, and whether what is left may decide.
 
 An invalid sample never decides, nor does one in which the client was the limit where a figure of time is asked: where
 most blocks went that way, what remains is a choice of the luckiest, and the part stays inconclusive for that reason.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.claims_parts import STATISTICS, Ask, Data, Found, is_noisy, region_of
-from bench.claims_verdict import ENOUGH, Judged, Reason, by_agreement, judge, level_for
+from bench.claims_verdict import ENOUGH, LEAN_LEVEL, Judged, Reason, by_agreement, judge, level_for
 
 HERE_NOT = ("limit", "missing", "platform")  # codes of what this host cannot have
 
@@ -55,12 +55,15 @@ def judged(ask: Ask, found: Found, left_out: list) -> Judged:
     blocks = estimate.blocks if estimate else found.blocks
     if bound and 2 * blocks < wanted:  # what is left is a choice of the luckiest blocks
         return Judged(name, None, wanted >= ENOUGH, estimate, Reason(bound[0].code, bound[0].text))
-    if found.settled is not None or estimate is None:
-        firm = blocks >= ENOUGH
-        return Judged(name, found.settled, firm, estimate, Reason("noise" if firm else "too-few", found.said) if found.settled is None else None)
-    verdict = judge(name, estimate, region_of(ask.part))
+    firm = blocks >= ENOUGH or bool(estimate and estimate.exact)
+    hint = found if firm else STATISTICS[ask.part["statistic"]](replace(ask, level=LEAN_LEVEL))
+    if hint.settled is not None or estimate is None or hint.estimate is None:
+        why = Reason("noise" if firm else "too-few", hint.said) if hint.settled is None else None
+        return Judged(name, hint.settled, firm, estimate, why)
+    verdict = judge(name, estimate, region_of(ask.part), hint.estimate)
     if bound and not verdict.firm and wanted >= ENOUGH:
-        return Judged(name, verdict.holds, False, estimate, Reason(bound[0].code, f"{bound[0].text}; {blocks} blocks are left"))
+        left = Reason(bound[0].code, f"{bound[0].text}; {blocks} blocks are left")
+        return Judged(name, verdict.holds, False, estimate, left)
     return verdict
 
 

@@ -47,12 +47,17 @@ def data_of(folder: Path) -> Data:
 def derive(folder: Path) -> dict:
     """The whole ledger of a run."""
     data = data_of(folder)
-    told, shown = data.plan.get("run", folder.name), paths.from_root(folder) if isinstance(data, Sampled) else folder.name
-    return of_data(data, told, env.footer(read_json(folder / "env.json")), len(read_samples(folder)), shown)
+    where = env.footer(read_json(folder / "env.json"))
+    return of_data(data, data.plan.get("run", folder.name), where, len(read_samples(folder)), named(folder))
+
+
+def named(folder: Path) -> str:
+    """A run's name as `python3 -m bench show` takes it."""
+    return paths.from_root(folder) if folder.resolve() == SAMPLE.resolve() else folder.name
 
 
 def of_data(data: Data, run: str, environment: str, samples: int, shown: str | None = None) -> dict:
-    """`shown` is the run's name as `python3 -m bench show` takes it."""
+    """`shown` is the run's name for commands, where it differs."""
     claims = [entry(data, claim, shown or run) for claim in data.claims]
     return {
         "schema": SCHEMA,
@@ -70,7 +75,9 @@ def entry(data: Data, claim: Claim, run: str) -> dict:
     """One claim: its verdict, its parts, the crossovers that its samples show."""
     absent = data.missing(claim)
     found = [] if absent else answers(data, claim)
-    whole = Whole(UNTESTABLE, [Reason(absent.code, absent.text)]) if absent else together([a.judged for a in found], claim.verdict)
+    whole = together([one.judged for one in found], claim.verdict)
+    if absent:
+        whole = Whole(UNTESTABLE, [Reason(absent.code, absent.text)])
     curves = {} if absent else curves_of(data, claim)
     parts = [part_of(claim, part, one, run, curves.get(part["name"])) for part, one in zip(claim.parts, found)]
     measured = any(part["value"] is not None or part["runs"] for part in parts)
@@ -139,7 +146,7 @@ def in_figures(one: Answer, unit: str) -> str:
         spread = "" if same else f" ({figure(estimate.low)} to {figure(estimate.high)})"
         return f"{before}{figure(estimate.value)}{after}{spread} in {estimate.blocks} runs"
     ends = f"{figure(estimate.low)} to {figure(estimate.high)}"
-    return f"{before}{figure(estimate.value)}{after} ({ends})" if estimate.blocks > 1 else f"{before}{figure(estimate.value)}{after} (one block)"
+    return f"{before}{figure(estimate.value)}{after} ({ends if estimate.blocks > 1 else 'one block'})"
 
 
 def figure(value: float) -> str:
@@ -203,10 +210,11 @@ def show_claim(folder: Path, name: str, console: Console) -> None:
     claim = next((one for id, one in known.items() if id.upper() == name.upper()), None)
     if claim is None:
         raise UsageError(f"no claim {name!r} in {folder.name}{nearest(name.upper(), known)}")
-    against = sorted({*claim.contradicts, *(other.id for other in data.claims if claim.id in other.contradicts)} & set(known))
+    against = {*claim.contradicts, *(other.id for other in data.claims if claim.id in other.contradicts)} & set(known)
     picture = folder / "figures" / "claims" / f"{claim.id.lower()}.png"
-    found = entry(data, claim, folder.name)
-    claims_text.show_claim(found, claim.source.get("quote", []), against, picture if picture.is_file() else None, console)
+    picture = picture if picture.is_file() else None
+    found = entry(data, claim, named(folder))
+    claims_text.show_claim(found, claim.source.get("quote", []), sorted(against), picture, console)
 
 
 def draw(folder: Path, only: str | None = None) -> list[Path]:
@@ -219,6 +227,6 @@ def finish(folder: Path, console: Console, figures: bool = True) -> dict:
     ledger = show(folder, console, write(folder))
     if figures:
         made = draw(folder)
-        console.print(f"figures: {paths.shown(made[-1].parent)} ({len(made)} files)" if made else "no figure: nothing was measured")
+        console.print(f"figures: {paths.shown(made[-1].parent)} ({len(made)} files)")
     console.print(f"ledger: {paths.shown(folder / 'derived' / 'ledger.md')}")
     return ledger

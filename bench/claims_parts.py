@@ -6,12 +6,12 @@ of claims_stats.py.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from bench import claims_stats
+from bench import claims_lines, claims_stats
 from bench.claims_stats import Estimate
 from bench.claims_verdict import against, both, contains, either
 
@@ -36,7 +36,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a statistic gave: an estimate; or, of facts, whether each run said so; or, of a curve, that nothing crosses."""
+    """What a statistic gave: an estimate; of facts, whether each run said so; of a curve, that nothing crosses."""
 
     estimate: Estimate | None = None
     runs: list[bool] | None = None
@@ -119,23 +119,33 @@ def ratio_across(ask: Ask) -> Found:
 
 
 def growth(ask: Ask) -> Found:
-    of = claims_stats.per_unit if ask.part.get("share") == "c1" else claims_stats.growth
-    return Found(of(positive(ask.curves(ask.part["arm"])), ask.level))
+    of = claims_lines.per_unit if ask.part.get("share") == "c1" else claims_lines.growth
+    curves = ask.curves(ask.part["arm"])
+    return noted(Found(of(positive(curves), ask.level)), curves)
 
 
 def slope(ask: Ask) -> Found:
-    start, curves = ask.part.get("from", -math.inf), positive(ask.curves(ask.part["arm"]))
-    squares, straight = ask.part.get("of") == "r2", ask.part.get("fit") == "linear"
-    if straight or squares:
-        if not straight:
-            curves, start = claims_stats.logarithms(curves), math.log(start) if start > 0 else -math.inf
-        return Found((claims_stats.straightness if squares else claims_stats.rise)(curves, start, ask.level))
-    return Found(claims_stats.slope(curves, start, ask.level))
+    measured, start = ask.curves(ask.part["arm"]), ask.part.get("from", -math.inf)
+    squares, straight, curves = ask.part.get("of") == "r2", ask.part.get("fit") == "linear", positive(measured)
+    if squares and not straight:
+        curves, start = claims_lines.logarithms(curves), math.log(start) if start > 0 else -math.inf
+    of = claims_lines.straightness if squares else claims_lines.rise if straight else claims_lines.slope
+    return noted(Found(of(curves, start, ask.level)), measured)
 
 
 def positive(curves: dict[int, dict[float, float]]) -> dict[int, dict[float, float]]:
     """Without the values that have no logarithm: zero, and infinity."""
     return {b: {x: y for x, y in curve.items() if 0 < y < math.inf} for b, curve in curves.items()}
+
+
+def noted(found: Found, measured: dict[int, dict[float, float]]) -> Found:
+    """Says at which places nothing could be used, for a line without its end is another line."""
+    kept = {x for curve in positive(measured).values() for x in curve}
+    lost = sorted({x for curve in measured.values() for x in curve} - kept)
+    if not lost or found.estimate is None:
+        return found
+    told = f"without {', '.join(f'{x:g}' for x in lost)}, where nothing was finite and above zero"
+    return Found(replace(found.estimate, note="; ".join(filter(None, (found.estimate.note, told)))))
 
 
 def order(ask: Ask) -> Found:
@@ -148,7 +158,7 @@ def ratio_curve(ask: Ask) -> tuple[list[float], np.ndarray]:
     """The places at which both arms were measured, and ln(arm / over) there (places x blocks)."""
     arm, over = (positive(ask.curves(ask.part[side])) for side in ("arm", "over"))
     blocks = {b: {x: math.log(arm[b][x] / over[b][x]) for x in arm[b] if x in over[b]} for b in arm if b in over}
-    xs, ys = claims_stats.complete(blocks)
+    xs, ys = claims_lines.complete(blocks)
     return xs, ys.T
 
 
@@ -158,9 +168,9 @@ def crossover(ask: Ask) -> Found:
     if len(xs) < 2 or not logs.size:
         return Found()
     logs = logs - math.log(ask.part.get("level", 1.0))
-    found, region, blocks = claims_stats.crossovers(xs, logs, ask.level), region_of(ask.part), logs.shape[1]
+    found, region, blocks = claims_lines.crossovers(xs, logs, ask.level), region_of(ask.part), logs.shape[1]
     if not found:
-        return no_crossover(xs, claims_stats.sides(logs, ask.level), region, blocks)
+        return no_crossover(xs, claims_lines.sides(logs, ask.level), region, blocks)
     low, high = min(c.low for c in found), max(c.high for c in found)
     said = f"{len(found)} crossovers, at {' and '.join(f'{c.x:.4g}' for c in found)}" if len(found) > 1 else ""
     inside = both([against(region, c.low, c.high) for c in found])
@@ -204,7 +214,8 @@ def interleaving(ask: Ask) -> Found:
 
 def skew(ask: Ask) -> Found:
     counts = ask.data.workers(ask.claim, ask.part["arm"], ask.part["of"], ask.part["at"])
-    of = claims_stats.jain if ask.part.get("jain") else claims_stats.busiest if ask.part.get("top") else claims_stats.most_over_least
+    share = claims_stats.busiest if ask.part.get("top") else claims_stats.most_over_least
+    of = claims_stats.jain if ask.part.get("jain") else share
     return of_runs(ask, [of(each) for each in counts.values()])
 
 
@@ -254,7 +265,20 @@ def dig(facts: object, path: str) -> object:
 
 
 STATISTICS: dict[str, Callable[[Ask], Found]] = {
-    "value": value, "ratio": ratio, "ratio_across": ratio_across, "growth": growth, "slope": slope, "crossover": crossover,
-    "order": order, "staircase": staircase, "kth": kth, "makespan": kth, "interleaving": interleaving, "skew": skew,
-    "calls": calls, "fact": fact, "sequence": fact, "first_fails": first_fails,
+    "value": value,
+    "ratio": ratio,
+    "ratio_across": ratio_across,
+    "growth": growth,
+    "slope": slope,
+    "crossover": crossover,
+    "order": order,
+    "staircase": staircase,
+    "kth": kth,
+    "makespan": kth,
+    "interleaving": interleaving,
+    "skew": skew,
+    "calls": calls,
+    "fact": fact,
+    "sequence": fact,
+    "first_fails": first_fails,
 }

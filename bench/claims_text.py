@@ -24,8 +24,8 @@ SIGNS = {
 }
 NOTHING = "–"
 REPLICATION = (
-    "Every figure of ours comes from this project's servers in place of the author's, on the host named below: a replication of what "
-    "was said, not a repetition of their run. Regions were fixed before the run."
+    "Every figure of ours comes from this project's servers in place of the author's, on the host named below: "
+    "a replication of what was said, not a repetition of their run. Regions were fixed before the run."
 )
 
 
@@ -40,7 +40,7 @@ def counts_line(ledger: dict) -> str:
 
 
 def ordered(claims: list[dict]) -> list[tuple[dict, list[str]]]:
-    """The claims by id, those that contradict each other directly after one another; each with the ids it stands against."""
+    """The claims by id, contradicting ones directly after one another; each with the ids that it stands against."""
     known = {claim["id"]: claim for claim in claims}
     against: dict[str, set[str]] = {name: set() for name in known}
     for claim in claims:
@@ -94,19 +94,18 @@ def lines_of(parts: list[dict], what: Callable[[dict], str]) -> str:
     return "<br>".join(named) or NOTHING
 
 
-def table(ledger: dict, link: Callable[[dict], str] = lambda claim: f"[{claim['id']}](#{claim['id'].lower()})") -> str:
+def table(ledger: dict) -> str:
     """Every claim with its parts."""
     heads = ("claim", "it says", "theirs", "ours, 95 % interval", "verdict", "regime", "why")
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for claim, against in ordered(ledger["claims"]):
         parts = claim["parts"]
-        apart = [f"{ours(p)} {SIGNS[p['verdict']][0]}" for p in parts]
         beside = f"<br>⇄ {', '.join(against)}" if against else ""
         row = (
-            f"{link(claim)}{beside}",
+            f"[{claim['id']}](#{claim['id'].lower()}){beside}",
             f"{claim['title']} ({said_by(claim)})",
             lines_of(parts, theirs) if any(p["theirs"] is not None for p in parts) else NOTHING,
-            "<br>".join((f"*{p['name']}* " if len(parts) > 1 else "") + text for p, text in zip(parts, apart)) or NOTHING,
+            lines_of(parts, lambda p: f"{ours(p)} {SIGNS[p['verdict']][0]}"),
             f"**{signed(claim['verdict'])}**",
             claim["regime"],
             whys(claim),
@@ -119,7 +118,8 @@ def evidence(ledger: dict, figures: str, claims: str) -> str:
     """For each claim: what each part asked, the figure, the file, and the commands that show the samples."""
     lines = []
     for claim, against in ordered(ledger["claims"]):
-        lines += [f"<a id=\"{claim['id'].lower()}\"></a>", f"**{claim['id']}** {claim['title']}. {signed(claim['verdict']).capitalize()}.", ""]
+        lines.append(f"<a id=\"{claim['id'].lower()}\"></a>")
+        lines += [f"**{claim['id']}** {claim['title']}. {signed(claim['verdict']).capitalize()}.", ""]
         for part in claim["parts"]:
             asked = f"- *{part['name']}*: {part['said']}, {part['region_text']}? {ours(part)}: {part['verdict']}"
             lines.append(asked + (f" ({part['why']['text']})" if part["why"] else "") + ".")
@@ -128,7 +128,8 @@ def evidence(ledger: dict, figures: str, claims: str) -> str:
         links = [f"[figure]({figures}/{claim['figure']}.svg)"] if claim["figure"] else []
         links.append(f"[{Path(claim['file']).name}]({claims}/{Path(claim['file']).name})")
         links += [f"[{claim['source']['title']}]({claim['source']['url']})"] if claim["source"].get("url") else []
-        links += [f"stands against {', '.join(f'[{other}](#{other.lower()})' for other in against)}"] if against else []
+        others = [f"[{other}](#{other.lower()})" for other in against]
+        links += [f"stands against {', '.join(others)}"] if others else []
         lines += ["- " + " · ".join(links) + (f" · ours: {claim['ours']}" if claim["ours"] else ""), ""]
     return "\n".join(lines)
 
@@ -142,17 +143,23 @@ def crossover_text(one: dict) -> str:
 def provenance(ledger: dict) -> str:
     what = f"{ledger['blocks']} blocks" if ledger["blocks"] else "no timed samples"
     few = "" if ledger["profile"] == "full" else " Fewer than 12 blocks lean, they give no verdict."
-    return f"Run `{ledger['run']}` ({ledger['profile']}): {ledger['samples']} samples, {what}.{few} {ledger['environment']}.\n"
+    run = f"Run `{ledger['run']}` ({ledger['profile']}): {ledger['samples']} samples, {what}."
+    return f"{run}{few} {ledger['environment']}.\n"
 
 
 def markdown(ledger: dict, figures: str = "figures/claims", claims: str = "../../bench/claims") -> str:
     """The whole ledger as a document."""
-    return "\n".join(
+    return "\n\n".join(
         [
-            "# The claims ledger", "", f"**{counts_line(ledger)}.**", "", REPLICATION, "", provenance(ledger),
-            f"![The ledger at a glance]({figures}/ledger.svg)", "",
-            "⇄ marks claims that contradict each other; they stand side by side.", "",
-            table(ledger), "## Evidence", "", evidence(ledger, figures, claims),
+            "# The claims ledger",
+            f"**{counts_line(ledger)}.**",
+            REPLICATION,
+            provenance(ledger).rstrip(),
+            f"![The ledger at a glance]({figures}/ledger.svg)",
+            "⇄ marks claims that contradict each other; they stand side by side.",
+            table(ledger).rstrip(),
+            "## Evidence",
+            evidence(ledger, figures, claims),
         ]
     )
 
@@ -179,8 +186,8 @@ def show(ledger: dict, console: Console) -> None:
     """Counts, then a row for each claim; contradicting ones together, with what they stand against."""
     console.print(Text(counts_line(ledger), style="bold"))
     found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for head, narrow in (("", True), ("claim", False), ("theirs", False), ("ours, 95 %", False), ("verdict", True), ("why", False)):
-        found.add_column(head, no_wrap=narrow, overflow="fold")
+    for head in ("", "claim", "theirs", "ours, 95 %", "verdict", "why"):
+        found.add_column(head, no_wrap=head in ("", "verdict"), overflow="fold")
     for claim, against in ordered(ledger["claims"]):
         name = claim["id"] + (f" ⇄ {' '.join(against)}" if against else "")
         parts = claim["parts"]
@@ -196,12 +203,13 @@ def show(ledger: dict, console: Console) -> None:
 def show_claim(claim: dict, quotes: list[str], against: list[str], figure: Path | None, console: Console) -> None:
     """One claim in full: what was said, of what, what was asked of our samples, and what they answered."""
     source = claim["source"]
-    console.print(Text.assemble((f"{claim['id']}  ", "bold"), (claim["title"], "bold"), "   ", as_text(claim["verdict"])))
-    rows = {"source": f"{source['title']}, {said_by(claim)}" + (f"  {source['url']}" if source.get("url") else "")}
+    console.print(Text.assemble((f"{claim['id']}  {claim['title']}", "bold"), "   ", as_text(claim["verdict"])))
+    rows = {"source": f"{source['title']}, {said_by(claim)}  {source.get('url', '')}".rstrip()}
     for quote in quotes:
         rows[f"quote{len(rows)}"] = f"“{quote}”"
-    rows |= {"in short": source.get("paraphrase"), "theirs": source.get("numbers"), "regime": claim["regime"], "ours": claim["ours"]}
-    rows |= {"against": ", ".join(against), "why": whys(claim), "file": claim["file"], "figure": figure and paths.shown(figure)}
+    rows |= {"theirs": source.get("numbers"), "regime": claim["regime"], "ours": claim["ours"]}
+    rows |= {"against": ", ".join(against), "why": whys(claim), "file": claim["file"]}
+    rows |= {"figure": figure and paths.shown(figure)}
     grid = Table.grid(padding=(0, 2))
     for name, words in rows.items():
         if words:
@@ -215,7 +223,8 @@ def show_claim(claim: dict, quotes: list[str], against: list[str], figure: Path 
 
 def show_part(part: dict, console: Console) -> None:
     console.print()
-    console.print(Text.assemble((part["name"], "bold"), f"  {part['said']}: {part['region_text']}?  ", as_text(part["verdict"])))
+    asked = f"  {part['said']}: {part['region_text']}?  "
+    console.print(Text.assemble((part["name"], "bold"), asked, as_text(part["verdict"])))
     given = f"   theirs {theirs(part)}" if part["theirs"] is not None else ""
     said = [f"{ours(part)}{given}" + (f"   {part['note']}" if part["note"] else "")]
     said += [f"why: {part['why']['text']} [{part['why']['code']}]"] if part["why"] else []

@@ -26,7 +26,7 @@ from bench.claims_stats import LEVEL, Estimate
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE = "reproduced", "not reproduced", "inconclusive"
 LEANS_TO, LEANS_AGAINST, OPEN, UNTESTABLE = "leans reproduced", "leans not reproduced", "open", "not testable here"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, LEANS_TO, LEANS_AGAINST, OPEN, UNTESTABLE)
-ENOUGH = stats.VERDICT_BLOCKS
+ENOUGH, LEAN_LEVEL = stats.VERDICT_BLOCKS, stats.LEAN_LEVEL
 ENOUGH_RUNS = 2  # of what has no noise: one run has nothing to agree with
 
 # Why a part has no verdict, for programs; each is told to people in a sentence of its own beside it.
@@ -152,14 +152,14 @@ def level_for(noisy_parts: int) -> float:
 # --- one part --------------------------------------------------------------------------------------------------------
 
 
-def judge(name: str, estimate: Estimate, region: Mapping[str, object]) -> Judged:
-    """A part's estimate against its region."""
+def judge(name: str, estimate: Estimate, region: Mapping[str, object], hint: Estimate | None = None) -> Judged:
+    """A part's estimate against its region; `hint` is the same at LEAN_LEVEL, by which few blocks lean."""
     if estimate.exact:
         return by_agreement(name, [contains(region, v) for v in estimate.each], estimate)
     if math.isnan(estimate.value):
         return Judged(name, None, estimate.blocks >= ENOUGH, estimate, Reason("no-data", estimate.note or "no value"))
     if estimate.blocks < ENOUGH:
-        return leaning(name, estimate, region)
+        return leaning(name, estimate, region, hint or estimate)
     holds = against(region, estimate.low, estimate.high)
     return Judged(name, holds, True, estimate, Reason("noise", needed(estimate, region)) if holds is None else None)
 
@@ -175,16 +175,14 @@ def by_agreement(name: str, held: Sequence[bool], estimate: Estimate | None = No
     return Judged(name, None, True, estimate, Reason("disagree", said))
 
 
-def leaning(name: str, estimate: Estimate, region: Mapping[str, object]) -> Judged:
-    """What few blocks hint at: all of them, and their mean, on the same side.
+def leaning(name: str, estimate: Estimate, region: Mapping[str, object], hint: Estimate) -> Judged:
+    """What few blocks hint at: the 80 % interval is on one side, and the estimate with it.
 
-    At a region's very edge three blocks agree one time in four: a hint, never a verdict.
+    At a region's very edge that happens to one part in five at most: a hint, never a verdict.
     """
+    side = against(region, hint.low, hint.high)
+    agreed = side if side is not None and estimate.blocks > 1 and contains(region, estimate.value) == side else None
     few = Reason("too-few", f"{estimate.blocks} of the {ENOUGH} blocks that a verdict needs")
-    if not estimate.each:
-        return Judged(name, against(region, estimate.low, estimate.high), False, estimate, few)
-    held = {contains(region, v) for v in (estimate.value, *estimate.each)}
-    agreed = held.pop() if len(held) == 1 and estimate.blocks > 1 else None
     return Judged(name, agreed, False, estimate, few)
 
 
@@ -202,7 +200,9 @@ def needed(estimate: Estimate, region: Mapping[str, object]) -> str:
 
 
 def undecidable(part: Mapping[str, object], runs: int = ENOUGH) -> str | None:
-    """Why no sample of `runs` runs could decide a part, in words; None where some could (claims_regions.py has the rest).
+    """Why no sample of `runs` runs could decide a part, in words; None where some could.
+
+    claims_regions.py knows the other reasons.
 
     A share of runs has the coarsest grain: if all of them say yes, that still shows no more than (5 %/2)^(1/runs).
     """
@@ -213,7 +213,8 @@ def undecidable(part: Mapping[str, object], runs: int = ENOUGH) -> str | None:
     inside = [against(region, surest, 1.0), against(region, 0.0, 1 - surest)]
     if None not in inside:
         return None
-    return f"{runs} runs that all agree show a share of {surest:.2f}, no more; for `always` and `never` say equals = 1 or 0"
+    said = f"{runs} runs that all agree show a share of {surest:.2f}, no more"
+    return f"{said}; for `always` and `never` say equals = 1 or 0"
 
 
 # --- the parts together ----------------------------------------------------------------------------------------------
@@ -253,7 +254,8 @@ class Whole:
 def together(parts: Sequence[Judged], expression: object = None) -> Whole:
     """Verdict parts first; where they do not settle it, with the leaning ones."""
     expression = [part.name for part in parts] if expression is None else expression
-    reasons = list({p.reason.text: p.reason for p in parts if p.reason and p.verdict not in (REPRODUCED, NOT_REPRODUCED)}.values())
+    open_ = [p.reason for p in parts if p.reason and p.verdict not in (REPRODUCED, NOT_REPRODUCED)]
+    reasons = list({reason.text: reason for reason in open_}.values())
     if not parts or not any(part.testable for part in parts):
         return Whole(UNTESTABLE, reasons)
     firm = evaluate(expression, {p.name: p.holds if p.firm else None for p in parts})

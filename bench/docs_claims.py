@@ -8,12 +8,13 @@ Until a sample is there the blocks are empty, and there is no docs/ledger.md.
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from bench import claims_ledger, claims_text, drawing, metrics, paths, records
+from bench import claims_ledger, claims_stats, claims_text, claims_verdict, drawing, metrics, paths, records
 from bench.claims_data import Data, metric_of
 from bench.claims_file import Claim
 from bench.claims_plan import series_of
@@ -56,7 +57,8 @@ def slim(record: dict, asked: dict[str, Callable[[dict], float | None]]) -> dict
     found = {key: record.get(key) for key in KEPT}
     if record["status"] == "ok":
         figures = {name: read(record) for name, read in asked.items()} if record["role"] == "arm" else {}
-        found["figures"] = {name: claims_ledger.finite(v) if v != float("inf") else "inf" for name, v in figures.items() if v is not None}
+        known = {name: value for name, value in figures.items() if value is not None}
+        found["figures"] = {name: "inf" if value == math.inf else value for name, value in known.items()}
         found |= {key: record[key] for key in OWN if key in record}
     if record.get("load") and metrics.limit(record) == "client":
         found["load"] = {"bound": "client"}
@@ -94,7 +96,7 @@ def summary(_summary: dict) -> str:
         return ""
     return (
         "## Published claims, put to the test\n\n"
-        f"What papers and blogs say about these models, as files with a source, a region fixed before the run, and a verdict. "
+        "What papers and blogs say about these models: files with a source and a region, fixed before the run. "
         f"On this host, **{claims_text.counts_line(found)}**. "
         "The whole ledger, with intervals, reasons and samples: [docs/ledger.md](docs/ledger.md).\n\n"
         "![The claims ledger at a glance](FIGURES/claims/ledger.svg)\n\n"
@@ -108,7 +110,20 @@ def whole(_summary: dict) -> str:
     return claims_text.markdown(found, "FIGURES/claims", "../bench/claims") if found else ""
 
 
-BLOCKS: dict[str, Callable[[dict], str]] = {"ledger-summary": summary, "ledger": whole}
+def power(_summary: dict) -> str:
+    """How far beyond a region's edge the truth must lie to be decided in nine ledgers of ten: a formula, no sample."""
+    noises, families = (0.03, 0.05, 0.13, 0.2), (1, 3, 6)
+    heads = [f"{n} {'part' if n == 1 else 'parts'}" for n in families]
+    lines = ["| a sample's noise | " + " | ".join(heads) + " |", "|---:|" + "---:|" * len(heads)]
+    for noise in noises:
+        factors = [
+            claims_stats.smallest_decided(noise * math.sqrt(2), level=claims_verdict.level_for(n)) for n in families
+        ]
+        lines.append(f"| {100 * noise:.0f} % | " + " | ".join(f"×{factor:.2f}" for factor in factors) + " |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[dict], str]] = {"ledger-summary": summary, "ledger": whole, "claims-power": power}
 
 
 def lay_page() -> None:

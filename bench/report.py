@@ -109,6 +109,8 @@ def show_cell(folder: Path, cell: str, console: Console) -> None:
         out.add_row(record["id"], record["status"], *("" if v is None else number(v) for v in values))
     console.print(out)
     for record in mine:
+        if "figures" in record:  # of a committed sample of claims, whose records have them read already
+            console.print(f"{record['id']}: {json.dumps(record['figures'])}", markup=False, soft_wrap=True)
         for role in aside.ROLES:
             if role in record:
                 console.print(f"{record['id']}: {json.dumps(record[role])}", markup=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from plots.curves import AXIS_NAMES
 from plots.style import FAINT, INK, foot, log_axis, look, number, save
 from plots.verdicts import LOOKS, shade
 
@@ -50,7 +51,8 @@ def above(figure: Figure, claim: dict, under: list[str], height: float) -> None:
     """The claim in a line, as large as fits; its verdict, and what it speaks of."""
     title, how = f"{claim['id']}  {claim['title']}", LOOKS[claim["verdict"]]
     figure.text(0.012, 1 - 0.10 / height, title, fontsize=min(13, 13 * 84 / len(title)), fontweight="bold", va="top")
-    figure.text(0.012, 1 - 0.40 / height, f"{how.sign} {claim['verdict']}", fontsize=10, fontweight="bold", color=how.ink, va="top")
+    verdict = {"fontsize": 10, "fontweight": "bold", "color": how.ink, "va": "top"}
+    figure.text(0.012, 1 - 0.40 / height, f"{how.sign} {claim['verdict']}", **verdict)
     for row, line in enumerate(under):
         figure.text(0.17, 1 - (0.41 + LINE * row) / height, line, fontsize=8.5, color=FAINT, va="top")
 
@@ -60,7 +62,8 @@ def who(claim: dict) -> str:
 
 
 def notes(claim: dict) -> str:
-    said = "Shaded: the region that confirms the part, fixed before the run. Whiskers: 95 % for all parts of this claim together."
+    said = "Shaded: the region that confirms the part, fixed before the run. "
+    said += "Whiskers: 95 % for all parts of this claim together."
     if any(part["each"] for part in claim["parts"]):
         said += " Small ticks: single blocks or runs."
     if any(isinstance(part["theirs"], (int, float)) for part in claim["parts"]):
@@ -73,14 +76,15 @@ def notes(claim: dict) -> str:
 
 def strip(figure: Figure, part: dict, top: float, share: float, height: float) -> None:
     """One part: what is asked on the left, the region and the interval, what came out on the right."""
-    how = LOOKS[part["verdict"]]
-    figure.text(0.012, top - 0.06 / height, part["name"], fontsize=9.5, fontweight="bold", va="top", color=INK)
+    how, small = LOOKS[part["verdict"]], {"fontsize": 7.8, "va": "top", "color": FAINT, "linespacing": 1.3}
+    bold, first, second = {"fontsize": 9.5, "fontweight": "bold", "va": "top"}, top - 0.06 / height, top - 0.25 / height
+    figure.text(0.012, first, part["name"], color=INK, **bold)
     asked = textwrap.wrap(f"{part['said']}: {part['region_text']}?", 56)[:4]
-    figure.text(0.012, top - 0.25 / height, "\n".join(asked), fontsize=7.8, va="top", color=FAINT, linespacing=1.3)
-    figure.text(RIGHT + 0.02, top - 0.06 / height, f"{how.sign} {part['verdict']}", fontsize=9.5, fontweight="bold", va="top", color=how.ink)
+    figure.text(0.012, second, "\n".join(asked), **small)
+    figure.text(RIGHT + 0.02, first, f"{how.sign} {part['verdict']}", color=how.ink, **bold)
     found = [part["ours"]] if part["ours"] else []
     found += textwrap.wrap(part["why"]["text"], 46)[:3] if part["why"] else []
-    figure.text(RIGHT + 0.02, top - 0.25 / height, "\n".join(found), fontsize=7.8, va="top", color=FAINT, linespacing=1.3)
+    figure.text(RIGHT + 0.02, second, "\n".join(found), **small)
     axis = figure.add_axes((LEFT, top - share + 0.30 / height, RIGHT - LEFT, share - 0.42 / height))
     if part["runs"] is not None:
         squares(axis, part)
@@ -93,8 +97,9 @@ def strip(figure: Figure, part: dict, top: float, share: float, height: float) -
 def squares(axis: Axes, part: dict) -> None:
     """A part without noise: a square for each run, full where it said so."""
     how, held = LOOKS[part["verdict"]], part["runs"]
+    size = min(9, 220 / len(held))
     for index, yes in enumerate(held):
-        axis.plot(index, 0.5, "s", markersize=min(9, 220 / len(held)), color=how.ink, markerfacecolor=how.ink if yes else "white")
+        axis.plot(index, 0.5, "s", markersize=size, color=how.ink, markerfacecolor=how.ink if yes else "white")
     axis.set_xlim(-0.8, max(len(held), 20) - 0.2)
     axis.set_ylim(0, 1)
     axis.set_axis_off()
@@ -103,7 +108,8 @@ def squares(axis: Axes, part: dict) -> None:
 def interval(axis: Axes, part: dict) -> None:
     """The region, the interval, the blocks, and the author's figure."""
     theirs = part["theirs"] if isinstance(part["theirs"], (int, float)) else None
-    known = [v for v in (part["value"], part["low"], part["high"], theirs, *edges(part["region"]), *part["each"]) if v is not None]
+    told = (part["value"], part["low"], part["high"], theirs, *edges(part["region"]), *part["each"])
+    known = [v for v in told if v is not None]
     logarithmic = min(known) > 0 and (part["unit"] == "×" or max(known) / min(known) > 8)
     low, high = limits(known, logarithmic)
     if logarithmic:
@@ -130,8 +136,8 @@ def interval(axis: Axes, part: dict) -> None:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
     thin_ticks(axis)
-    if part["unit"]:
-        axis.annotate(part["unit"], (1.0, -0.04), xycoords="axes fraction", fontsize=7, color=FAINT, ha="left", va="top", xytext=(3, 0), textcoords="offset points")
+    below = {"fontsize": 7, "color": FAINT, "ha": "left", "va": "top", "transform": axis.transAxes}
+    axis.text(1.008, -0.04, part["unit"], **below)
 
 
 def thin_ticks(axis: Axes) -> None:
@@ -188,9 +194,10 @@ def curve(axis: Axes, part: dict) -> None:
     place = {x: x if x > 0 else (xs[1] / 5 if len(xs) > 1 else 1) for x in xs}
     for line in shown["lines"]:
         how = look(line["arm"], arms)
-        at = [place[p[0]] for p in line["points"]]
-        axis.fill_between(at, [p[2] for p in line["points"]], [p[3] for p in line["points"]], color=how.colour, alpha=0.15, linewidth=0)
-        axis.plot(at, [p[1] for p in line["points"]], color=how.colour, linestyle=how.line, marker=how.marker, label=line["arm"])
+        x, middle, low, high = zip(*line["points"])
+        at, drawn = [place[one] for one in x], {"linestyle": how.line, "marker": how.marker, "label": line["arm"]}
+        axis.fill_between(at, low, high, color=how.colour, alpha=0.15, linewidth=0)
+        axis.plot(at, middle, color=how.colour, **drawn)
     if shown.get("level") is not None:
         axis.axhline(shown["level"], color="#7FA6C9", linewidth=0.9)
     for one in shown.get("crossovers", []):
@@ -202,7 +209,7 @@ def curve(axis: Axes, part: dict) -> None:
         log_axis(axis.yaxis)
     axis.set_xticks(list(place.values()), [number(x) for x in place], fontsize=7.5)
     axis.set_xticks([], minor=True)
-    axis.set_xlabel(shown["along"], labelpad=1)
+    axis.set_xlabel(AXIS_NAMES.get(shown["along"], shown["along"]), labelpad=1)
     axis.set_title(f"{part['name']}: {shown['label']}", fontsize=8.5)
     axis.legend(fontsize=7.5, handlelength=2.6)
 
@@ -210,7 +217,8 @@ def curve(axis: Axes, part: dict) -> None:
 def main() -> None:
     from plots import claims_overview
 
-    parser = argparse.ArgumentParser(prog="python3 -m plots.claims", description="Draws a ledger: each claim, and all of them.")
+    said = "Draws a ledger: each claim, and all of them."
+    parser = argparse.ArgumentParser(prog="python3 -m plots.claims", description=said)
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures/claims")
     parser.add_argument("--only", metavar="A,B", help="only these claims, and no overview")

@@ -42,8 +42,8 @@ def draw(ledger: dict) -> Figure:
 
 
 NOTES = (
-    "Each verdict is an interval against a region that was fixed before the run; fewer than 12 blocks lean. The authors' "
-    "servers and hosts are not ours: this is a replication of what was said, not a repetition of their runs."
+    "Each verdict is an interval against a region that was fixed before the run; fewer than 12 blocks lean. "
+    "The authors' servers and hosts are not ours: this is a replication of what was said, not a repetition of their runs."
 )
 
 
@@ -73,7 +73,8 @@ def mosaic(axis: Axes, groups: dict[str, list[dict]], height: float) -> None:
     axis.set_axis_off()
     top = 0.0
     for letter, claims in groups.items():
-        axis.text(0, top + GAP - 0.1, f"{GROUPS.get(letter, letter)} ({len(claims)})", fontsize=9, fontweight="bold", color=INK, va="bottom")
+        title = f"{GROUPS.get(letter, letter)} ({len(claims)})"
+        axis.text(0, top + GAP - 0.1, title, fontsize=9, fontweight="bold", color=INK, va="bottom")
         top += GAP
         for index, claim in enumerate(claims):
             tile(axis, claim, index % ACROSS, top + TILE * (index // ACROSS))
@@ -83,19 +84,21 @@ def mosaic(axis: Axes, groups: dict[str, list[dict]], height: float) -> None:
 def tile(axis: Axes, claim: dict, x: float, y: float) -> None:
     how = LOOKS[claim["verdict"]]
     edge = "#BBBBBB" if how.fill == "#FFFFFF" else how.fill
-    shape = FancyBboxPatch((x + 0.04, y + 0.035), 0.92, TILE - 0.07, boxstyle="round,pad=0,rounding_size=0.05", facecolor=how.fill, edgecolor=edge, linewidth=0.8)
-    axis.add_patch(shape)
-    axis.text(x + 0.5, y + TILE / 2, f"{claim['id']} {how.sign}", fontsize=8, color=how.on, ha="center", va="center_baseline")
+    corner = {"boxstyle": "round,pad=0,rounding_size=0.05", "facecolor": how.fill, "edgecolor": edge, "linewidth": 0.8}
+    axis.add_patch(FancyBboxPatch((x + 0.04, y + 0.035), 0.92, TILE - 0.07, **corner))
+    middle = {"ha": "center", "va": "center_baseline", "fontsize": 8, "color": how.on}
+    axis.text(x + 0.5, y + TILE / 2, f"{claim['id']} {how.sign}", **middle)
 
 
 def compared(claims: list[dict]) -> list[tuple[dict, dict]]:
     """The parts whose author named a ratio, where we have one with an interval."""
-    return [
-        (claim, part)
-        for claim in claims
-        for part in claim["parts"]
-        if part["unit"] == "×" and isinstance(part["theirs"], (int, float)) and part["theirs"] > 0 and part["value"] and part["low"] and part["high"] and part["value"] > 0
-    ]
+    return [(claim, part) for claim in claims for part in claim["parts"] if is_comparable(part)]
+
+
+def is_comparable(part: dict) -> bool:
+    theirs = part["theirs"]
+    given = isinstance(theirs, (int, float)) and not isinstance(theirs, bool) and theirs > 0
+    return part["unit"] == "×" and given and all(part[end] and part[end] > 0 for end in ("value", "low", "high"))
 
 
 def scatter(axis: Axes, points: list[tuple[dict, dict]]) -> None:
@@ -111,9 +114,10 @@ def scatter(axis: Axes, points: list[tuple[dict, dict]]) -> None:
         at(1, color="#BBBBBB", linewidth=0.8, linestyle=(0, (2, 2)))
     for claim, part in points:
         how = LOOKS[part["verdict"]]
-        axis.plot([part["theirs"]] * 2, [part["low"], part["high"]], color=how.ink, linewidth=1.4, solid_capstyle="butt")
+        axis.plot([part["theirs"]] * 2, [part["low"], part["high"]], color=how.ink, linewidth=1.4)
         axis.plot(part["theirs"], part["value"], "o", color=how.ink, markersize=5, zorder=3)
-        axis.annotate(claim["id"], (part["theirs"], part["value"]), xytext=(4, 2), textcoords="offset points", fontsize=7, color=FAINT)
+        beside = {"xytext": (4, 2), "textcoords": "offset points", "fontsize": 7, "color": FAINT}
+        axis.annotate(claim["id"], (part["theirs"], part["value"]), **beside)
     log_axis(axis.xaxis)
     log_axis(axis.yaxis)
     axis.set_xlabel("theirs, as a ratio")
@@ -126,6 +130,7 @@ def beside(figure: Figure, points: list[tuple[dict, dict]], x: float, top: float
     inside = sum(part["low"] <= part["theirs"] <= part["high"] for _, part in points)
     said = (
         f"{len(points)} parts name a ratio of their own.\n\n{same} of them point the same way here;\n"
-        f"in {inside} our interval holds the author's figure.\n\nOn the diagonal both agree; right of it\nthe effect was larger there."
+        f"in {inside} our interval holds the author's figure.\n\n"
+        "On the diagonal both agree; below it\nthe author's was larger."
     )
     figure.text(x, top, said, fontsize=8.5, color=FAINT, va="top", linespacing=1.4)
