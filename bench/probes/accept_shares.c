@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WORKERS = 4, THROWN = 20000, SHARED = 2000, BACKLOG = 512, WAITING_MOST = 100 };
+enum { WORKERS = 4, THROWN = 20000, SHARED = 2000, BACKLOG = 512, WAITING_MOST = 100, BATCH = 100 };
 
 static struct sockaddr_in address;
 static atomic_int *accepted; /* by each worker */
@@ -69,6 +69,24 @@ static int open_reuseport(void)
 	return fd;
 }
 
+static int accept_some(struct pollfd *listeners, int *counts)
+{
+	int sum = 0;
+	if (must(poll(listeners, WORKERS, 1000)) == 0)
+		probe_fail("no listener had a connection within a second");
+	for (int i = 0; i < WORKERS; i++) {
+		if (!listeners[i].revents)
+			continue;
+		int fd;
+		while ((fd = accept4(listeners[i].fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+			close(fd);
+			counts[i]++;
+			sum++;
+		}
+	}
+	return sum;
+}
+
 /* The hash does not ask who waits, so one process can hold all four. */
 static void reuseport(void)
 {
@@ -77,16 +95,14 @@ static void reuseport(void)
 	address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	for (int i = 0; i < WORKERS; i++)
 		listeners[i] = (struct pollfd){.fd = open_reuseport(), .events = POLLIN};
-	for (int i = 0; i < THROWN; i++) {
-		int fd = connect_one();
-		if (must(poll(listeners, WORKERS, 1000)) == 0)
-			probe_fail("no listener had the connection within a second");
-		for (int j = 0; j < WORKERS; j++)
-			if (listeners[j].revents) {
-				close(must(accept(listeners[j].fd, NULL, NULL)));
-				counts[j]++;
-			}
-		close(fd);
+	for (int thrown = 0; thrown < THROWN; thrown += BATCH) {
+		int fds[BATCH];
+		for (int i = 0; i < BATCH; i++)
+			fds[i] = connect_one();
+		for (int left = BATCH; left > 0;)
+			left -= accept_some(listeners, counts);
+		for (int i = 0; i < BATCH; i++)
+			close(fds[i]);
 	}
 	facts_open("reuseport");
 	fact_int("connections", THROWN);

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROUNDS = 1000, BATCHES = 9, ANYWHERE = -1 };
+enum { ROUNDS = 500, BATCHES = 7, ANYWHERE = -1 };
 
 static int there[2], back[2];
 static cpu_set_t allowed;

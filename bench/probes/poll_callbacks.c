@@ -41,6 +41,7 @@ struct device {
 };
 static struct device *device;
 static int fds[WATCHED], orders[2], done[2];
+static pid_t player; /* of the device */
 
 /* The device. */
 
@@ -183,7 +184,7 @@ static void open_device(void)
 	snprintf(options, sizeof options, "fd=%d,rootmode=100000,user_id=0,group_id=0", fuse_fd);
 	int mounted = mount("probe", path, "fuse", MS_NOSUID | MS_NODEV, options);
 	int why = errno;
-	if (mounted == 0 && probe_fork() == 0)
+	if (mounted == 0 && (player = probe_fork()) == 0)
 		play_device(fuse_fd);
 	close(fuse_fd);
 	for (int i = 0; mounted == 0 && i < WATCHED; i++)
@@ -282,5 +283,10 @@ int main(int argc, char **argv)
 		must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fds[i], &(struct epoll_event){.events = EPOLLIN}));
 	count("adding_to_epoll", 0, 0);
 	tell("epoll", epoll_all);
+
+	close(epoll_fd);
+	for (int i = 0; i < WATCHED; i++)
+		close(fds[i]); /* the last one ends the file system, and with it the device */
+	probe_reap(player);
 	return probe_end();
 }

@@ -13,19 +13,24 @@
 #include <string.h>
 #include <time.h>
 
-enum { JOBS = 5, LENGTH_MS = 80 };
+enum { JOBS = 5, WAITING_MS = 60, COMPUTING_MS = 30 };
+
+struct job {
+	void (*run)(unsigned ms);
+	unsigned length_ms;
+};
 
 static struct pool {
 	pthread_mutex_t lock;
 	int taken, done;
 	uint64_t start_ns;
 	double ended[JOBS]; /* in the order in which they end */
-	void (*job)(void);
+	const struct job *job;
 } pool;
 
-static void wait_job(void)
+static void wait_some(unsigned ms)
 {
-	probe_sleep_ms(LENGTH_MS);
+	probe_sleep_ms(ms);
 }
 
 static uint64_t thread_cpu_ns(void)
@@ -35,12 +40,14 @@ static uint64_t thread_cpu_ns(void)
 	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
-static void compute_job(void)
+static void compute_some(unsigned ms)
 {
-	uint64_t end_ns = thread_cpu_ns() + LENGTH_MS * 1000000ULL;
+	uint64_t end_ns = thread_cpu_ns() + ms * 1000000ULL;
 	while (thread_cpu_ns() < end_ns)
 		continue;
 }
+
+static const struct job waiting = {wait_some, WAITING_MS}, computing = {compute_some, COMPUTING_MS};
 
 static void *work(void *unused)
 {
@@ -48,15 +55,15 @@ static void *work(void *unused)
 	while (pool.taken < JOBS) {
 		pool.taken++;
 		pthread_mutex_unlock(&pool.lock);
-		pool.job();
+		pool.job->run(pool.job->length_ms);
 		pthread_mutex_lock(&pool.lock);
-		pool.ended[pool.done++] = probe_us_since(pool.start_ns) / (LENGTH_MS * 1e3);
+		pool.ended[pool.done++] = probe_us_since(pool.start_ns) / (pool.job->length_ms * 1e3);
 	}
 	pthread_mutex_unlock(&pool.lock);
 	return unused;
 }
 
-static void run(int threads, void (*job)(void))
+static void run(int threads, const struct job *job)
 {
 	pthread_t started[JOBS];
 	pool = (struct pool){.lock = PTHREAD_MUTEX_INITIALIZER, .start_ns = clock_now_ns(), .job = job};
@@ -79,7 +86,7 @@ static double off_staircase(int threads)
 	return most;
 }
 
-static void tell(const char *key, int threads, void (*job)(void))
+static void tell(const char *key, int threads, const struct job *job)
 {
 	run(threads, job);
 	facts_open(key);
@@ -100,9 +107,9 @@ int main(int argc, char **argv)
 		"When five equal jobs end on pools of two and of five threads, waiting and computing.");
 	must(sched_getaffinity(0, sizeof allowed, &allowed));
 	fact_int("cpus", CPU_COUNT(&allowed));
-	tell("waiting_pool_of_2", 2, wait_job);
-	tell("waiting_pool_of_5", 5, wait_job);
-	tell("computing_pool_of_2", 2, compute_job);
-	tell("computing_pool_of_5", 5, compute_job);
+	tell("waiting_pool_of_2", 2, &waiting);
+	tell("waiting_pool_of_5", 5, &waiting);
+	tell("computing_pool_of_2", 2, &computing);
+	tell("computing_pool_of_5", 5, &computing);
 	return probe_end();
 }
