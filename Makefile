@@ -38,7 +38,7 @@ LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c
 .PHONY: all help
 .DELETE_ON_ERROR:
 
-all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro $(PROBES)  ## build every server, the load generator, the probes and the small tools
+all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro $(if $(SANITIZE),,$(PROBES))  ## build every server, the load generator, the probes and the small tools
 	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) ($(call lacks,$(page)))";)
 
 help:  ## list every target with one line
@@ -102,7 +102,11 @@ $(BUILD)/micro.d/%.o: bench/tools/micro/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
-# One statement about the kernel each, for the claims.
+# One statement about the kernel each, for the claims. Sanitizers have nothing to say of the kernel: who writes a probe
+# builds it so once by hand, make probes BUILD=build/asan SANITIZE=-fsanitize=address,undefined
+.PHONY: probes
+probes: $(PROBES)
+
 $(BUILD)/probes/%: $(BUILD)/probes.d/%.o $(PROBE_PARTS:bench/probes/%.c=$(BUILD)/probes.d/%.o)
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(call flags_of,bench/probes/$*.c,--libs)
