@@ -2,7 +2,7 @@
  *
  * With SO_REUSEPORT each worker has a listener of its own on the same port, and the kernel picks one by a hash
  * over both addresses and ports: as even as throwing dice, whatever the workers are doing. The page asks
- * whether it is that even, by Pearson's chi-square over 20000 connections to four listeners (p is the chance
+ * whether it is that even, by Pearson's chi-square over 10000 connections to four listeners (p is the chance
  * that dice would be less even). With one listener shared by four processes that wait, whoever wakes first gets
  * it, and what that does to the shares depends on the way of waiting. There clients come one after another as
  * fast as they can, with at most 100 that wait: a load on which nobody is too busy.
@@ -21,7 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WORKERS = 4, THROWN = 20000, SHARED = 2000, BACKLOG = 512, WAITING_MOST = 100, BATCH = 100 };
+enum { WORKERS = 4, THROWN = 10000, SHARED = 1000, BACKLOG = 512, WAITING_MOST = 100, BATCH = 100 };
 
 static struct sockaddr_in address;
 static atomic_int *accepted; /* by each worker */
