@@ -122,11 +122,6 @@ $(BUILD)/arms/%: tests/arms/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(call flags_of,$<,--cflags --libs)
 
-# The same page with one thing changed; it includes the page.
-$(BUILD)/arms/posix_aio_20: tests/arms/posix_aio_20.c servers/posix_aio.c $(BUILD)/core.a
-	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $< $(BUILD)/core.a
-
 # epoll_lt with a price added to each reply: slowed-LOOPS-CALLS; plain `slowed` adds none.
 SLOWED_BY = -DSLOWED_LOOPS=$(word 1,$(subst -, ,$*)) -DSLOWED_CALLS=$(word 2,$(subst -, ,$*))
 

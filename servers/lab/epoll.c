@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/errqueue.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stddef.h>
@@ -27,7 +28,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-enum { EVENTS_MAX = 4096, ACCEPTS_PER_WAKEUP = 64, TURNS_PER_EVENT = 16, RETRY_NS = 100000000 };
+enum { EVENTS_MAX = 4096, ACCEPTS_PER_WAKEUP = 64, RETRY_NS = 100000000 };
 
 struct client {
 	struct conn conn;
@@ -36,6 +37,7 @@ struct client {
 	TAILQ_ENTRY(client) again;
 	int fd;
 	uint32_t interest; /* as the kernel has it */
+	size_t lent;       /* --send zerocopy: bytes of the reply that the kernel sends from where they are */
 	bool readable, writable, ended, queued;
 };
 TAILQ_HEAD(queue, client);
@@ -56,6 +58,8 @@ static struct knob knobs[] = {
 		.choices = "needed|toggled|oneshot|all"},
 	{"write", "a reply is sent at once, or when epoll says that it can be", .choices = "first|wait"},
 	{"drain-limit", "reads for an event at most; 0: until nothing is left", .value = 1, .max = 1000000},
+	{"turn-limit", "reads, sends and work for a client before others have their turn; 0: all there is",
+		.value = 16, .max = 1000000},
 	{"stop", "reading ends with a read that is not filled, or with EAGAIN", .choices = "short|eagain"},
 	{"read-size", "bytes asked for in a read", .value = 65536, .min = 1, .max = 65536},
 	{"max-events", "events taken in a wait", .value = 256, .min = 1, .max = EVENTS_MAX},
@@ -63,6 +67,10 @@ static struct knob knobs[] = {
 		.choices = "block|spin|adaptive"},
 	{"spin-for", "how long --timeout adaptive spins", .is_time = true, .value = 50000, .max = 1000000000},
 	{"descriptors", "of the clients", .choices = "nonblocking|blocking"},
+	{"send",
+		"copied, without waiting or waiting for room; or sent from where it is, and told when it may "
+		"go",
+		.choices = "copy|blocking|zerocopy"},
 	{"calls", "recv and send, or read and write", .choices = "recv|read"},
 	{"accept", "one call for a client, or three", .choices = "accept4|fcntl"},
 	{"timers", "delays end by the wait's timeout, or by a timerfd", .choices = "heap|timerfd"},
@@ -78,12 +86,14 @@ enum {
 	INTEREST,
 	WRITE,
 	DRAIN_LIMIT,
+	TURN_LIMIT,
 	STOP,
 	READ_SIZE,
 	MAX_EVENTS,
 	TIMEOUT,
 	SPIN_FOR,
 	DESCRIPTORS,
+	SEND,
 	CALLS,
 	ACCEPT,
 	TIMERS,
@@ -95,6 +105,7 @@ enum {
 };
 enum { NEEDED, TOGGLED, ONESHOT, ALL };
 enum { BLOCK, SPIN, ADAPTIVE };
+enum { COPY, BLOCKING, ZEROCOPY };
 
 static void check_knobs(const struct options *options);
 static void set_socket_options(void);
@@ -111,6 +122,8 @@ static void handle_client(struct client *client, uint32_t ready);
 static void advance(struct client *client);
 static bool receive(struct client *client);
 static bool send_output(struct client *client);
+static ssize_t send_span(struct client *client, struct span span);
+static bool take_back(struct client *client);
 static void begin_pause(struct client *client);
 static void yield(struct client *client, bool turns_used_up);
 static void set_interest(struct client *client);
@@ -195,6 +208,13 @@ static void check_knobs(const struct options *options)
 	if (blocking && knobs[CALLS].value)
 		options_refuse(name, "--descriptors blocking and --calls read do not fit: "
 				     "write has no MSG_DONTWAIT, and one slow reader would stop all");
+	if (knobs[SEND].value == BLOCKING && !blocking)
+		options_refuse(name, "--send blocking and --descriptors nonblocking do not fit: "
+				     "such a descriptor never lets a send wait");
+	if (knobs[SEND].value && knobs[CALLS].value)
+		options_refuse(name, "--send other than copy and --calls read do not fit: write has no flags");
+	if (knobs[SEND].value == ZEROCOPY && options->unix_path)
+		options_refuse(name, "--send zerocopy and --listen do not fit: Unix sockets have none");
 	if (knobs[SPIN_FOR].given && knobs[TIMEOUT].value != ADAPTIVE)
 		options_refuse(name, "--spin-for needs --timeout adaptive");
 	if (options->unix_path && (knobs[NO_DELAY].given || knobs[QUICK_ACK].value))
@@ -330,6 +350,9 @@ static void open_client(int fd)
 	struct epoll_event event = {.events = interest, .data.ptr = client};
 	if (!client || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
 		die("no memory to watch another client: %s", strerror(errno));
+	if (knobs[SEND].value == ZEROCOPY &&
+		setsockopt(fd, SOL_SOCKET, SO_ZEROCOPY, &(int){1}, sizeof(int)) != 0)
+		die("setsockopt SO_ZEROCOPY: %s", strerror(errno));
 	client->fd = fd;
 	client->interest = interest;
 	client->writable = !knobs[WRITE].value;
@@ -340,10 +363,12 @@ static void open_client(int fd)
 
 static void handle_client(struct client *client, uint32_t ready)
 {
+	if (ready & EPOLLERR && client->lent && take_back(client))
+		ready &= ~(uint32_t)EPOLLERR; /* which it was told by; a real one is told again */
 	unsigned wants = conn_wants(&client->conn);
 	if (ready & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		client->readable = true;
-	if (ready & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+	if (ready & (EPOLLOUT | EPOLLHUP | EPOLLERR) && !client->lent)
 		client->writable = true;
 	if (ready & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		client->ended = true;
@@ -360,8 +385,8 @@ static void handle_client(struct client *client, uint32_t ready)
 static void advance(struct client *client)
 {
 	unsigned long reads = 0, limit = knobs[DRAIN_LIMIT].value;
-	int turn = 0;
-	for (; turn < TURNS_PER_EVENT; turn++) {
+	unsigned long turn = 0, turns = knobs[TURN_LIMIT].value;
+	for (; turns == 0 || turn < turns; turn++) {
 		unsigned wants = conn_wants(&client->conn);
 		if (wants & CONN_SEND && client->writable) {
 			if (!send_output(client))
@@ -382,7 +407,7 @@ static void advance(struct client *client)
 			break;
 		}
 	}
-	yield(client, turn == TURNS_PER_EVENT);
+	yield(client, turns > 0 && turn == turns);
 }
 
 /* False: the client is gone. */
@@ -420,20 +445,47 @@ static bool receive(struct client *client)
 static bool send_output(struct client *client)
 {
 	struct span output = conn_output(&client->conn);
-	ssize_t n;
-	if (knobs[CALLS].value)
-		n = write(client->fd, output.data, output.len);
-	else
-		n = send(client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	ssize_t n = send_span(client, output);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
 		count_error(&counters);
 		close_client(client);
 		return false;
 	}
 	counters.eagain += n < 0;
-	client->writable = n == (ssize_t)output.len && !knobs[WRITE].value;
-	if (n > 0)
+	client->writable = n == (ssize_t)output.len && !knobs[WRITE].value && !client->lent;
+	if (n > 0 && !client->lent)
 		conn_sent(&client->conn, (size_t)n);
+	else if (client->lent)
+		take_back(client); /* over loopback it is told at once */
+	return true;
+}
+
+/* Where too much is lent already (ENOBUFS), copying is what is left. */
+static ssize_t send_span(struct client *client, struct span span)
+{
+	if (knobs[CALLS].value)
+		return write(client->fd, span.data, span.len);
+	int wait = knobs[SEND].value == BLOCKING ? 0 : MSG_DONTWAIT;
+	if (knobs[SEND].value == ZEROCOPY) {
+		ssize_t n = send(client->fd, span.data, span.len, MSG_NOSIGNAL | MSG_DONTWAIT | MSG_ZEROCOPY);
+		client->lent = n > 0 ? (size_t)n : 0;
+		if (n >= 0 || errno != ENOBUFS)
+			return n;
+	}
+	return send(client->fd, span.data, span.len, MSG_NOSIGNAL | wait);
+}
+
+/* The kernel says through the socket's error queue that it needs the bytes no more. One send is lent at a time,
+ * so this is the one that is meant. */
+static bool take_back(struct client *client)
+{
+	uint8_t control[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+	struct msghdr message = {.msg_control = control, .msg_controllen = sizeof control};
+	if (recvmsg(client->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+		return false;
+	conn_sent(&client->conn, client->lent);
+	client->lent = 0;
+	client->writable = !knobs[WRITE].value;
 	return true;
 }
 
@@ -469,7 +521,7 @@ static void set_interest(struct client *client)
 		return;
 	unsigned wants = conn_wants(&client->conn);
 	uint32_t interest = flags();
-	if (wants & CONN_SEND && !client->writable)
+	if (wants & CONN_SEND && !client->writable && !client->lent)
 		interest |= EPOLLOUT;
 	if (wants & CONN_RECV && !(knobs[INTEREST].value == TOGGLED && interest & EPOLLOUT))
 		interest |= EPOLLIN;
@@ -507,8 +559,11 @@ static void resume_expired(void)
 static void close_client(struct client *client)
 {
 	deadline_clear(&deadlines, &client->deadline);
-	conn_drop(&client->conn);
+	if (client->lent) /* what has not left must not leave with what these bytes will be then */
+		setsockopt(client->fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = 1},
+			sizeof(struct linger));
 	close(client->fd);
+	conn_drop(&client->conn);
 	LIST_REMOVE(client, all);
 	if (client->queued)
 		TAILQ_REMOVE(&queue, client, again);

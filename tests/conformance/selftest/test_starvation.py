@@ -1,7 +1,7 @@
 """POSIX AIO in glibc makes 20 threads unless it is told otherwise, and an idle connection keeps one of them waiting.
 
-The page servers/posix_aio.c says otherwise; the arm posix_aio_20 is the same page and does not. What starves there is
-served here, or the page's call of aio_init() would have no effect.
+The page servers/posix_aio.c says otherwise; lab/posix_aio is the same page, which says 20 unless it is given another
+number. What starves there is served here, or the page's call of aio_init() would have no effect.
 """
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def at_rest(server: Server) -> bool:
 
 @pytest.mark.parametrize("protocol", ["echo", "http", "frame"])
 def test_20_idle_connections_starve_the_21st(serve, protocol: str) -> None:
-    server = serve("arms/posix_aio_20", protocol)
+    server = serve("lab/posix_aio", protocol)
     request, answer = ROUND[protocol]
     keep_idle(server, protocol, THREADS)
     waiting = server.connect()
@@ -68,8 +68,8 @@ def test_20_idle_connections_starve_the_21st(serve, protocol: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["echo", "http", "frame"])
 def test_with_19_idle_connections_the_20th_is_served(serve, protocol: str) -> None:
-    """So that it is the threads that starve the 21st, and not something else about the arm."""
-    server = serve("arms/posix_aio_20", protocol)
+    """So that it is the threads that starve the 21st, and not something else about the page."""
+    server = serve("lab/posix_aio", protocol)
     keep_idle(server, protocol, THREADS - 1)
     for _ in range(5):
         round_trip(server.connect(), protocol)
