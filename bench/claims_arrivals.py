@@ -6,7 +6,9 @@ before any of the replies found together is read: the last of many does not pay 
 
 Whether the server had received the last request before it sent the first reply is read off its receive queues: an
 unread request lies in the queue of its socket, accepted or not (/proc/net/tcp).  A server that serves one after the
-other leaves all but one there until the first reply is out; no model needs to say anything for that.
+other leaves all but one there until the first reply is out; no model needs to say anything for that.  It had, if a look
+before the first reply found nothing unread; it had not, if the last look before that reply or the one right after it
+found something.  Where the host gave the client no turn to look in time, nobody knows.
 """
 
 import selectors
@@ -21,7 +23,8 @@ from bench.errors import BenchError
 ESTABLISHED = "01"
 SETTLE_S = 0.02  # for silent clients to be accepted
 LOOKS = 25  # at the server's queues, in the time of one service
-CALM = 0.1  # of the service's time, before the first reply is due: no look may be in its way
+CALM = 0.1  # of the service's time, before the first reply is due: no look may be in its way ...
+RECENT = 0.2  # ... and a look within this much of it before the reply is the last one
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Run:
         self.answered_ns: dict[int, int] = {}
         self.lost: dict[int, str] = {}
         self.all_read_ns: int | None = None
+        self.unread_ns: int | None = None  # the last look that found something
+        self.looked_last = False
         self.poll = selectors.DefaultSelector()
         for number, client in enumerate(clients):
             client.setblocking(False)
@@ -130,12 +135,18 @@ class Run:
         self.poll.unregister(self.clients[number])
 
     def look(self) -> None:
-        """Once all have asked and until the first is answered: does any request still lie unread?"""
-        if self.all_read_ns is not None or self.answered_ns or len(self.sent_ns) < self.wish.count:
+        """Once all have asked and until the first is answered, and once then: does any request still lie unread?"""
+        if self.all_read_ns is not None or self.looked_last or len(self.sent_ns) < self.wish.count:
             return
+        self.looked_last = bool(self.answered_ns)
         left_s = self.wish.service_s - (time.monotonic_ns() - self.sent_ns[0]) / 1e9
-        if left_s > CALM * self.wish.service_s and unread(self.port) == 0:
-            self.all_read_ns = time.monotonic_ns()
+        if not self.looked_last and left_s < CALM * self.wish.service_s:
+            return
+        found, now = unread(self.port), time.monotonic_ns()
+        if found:
+            self.unread_ns = now
+        elif not self.looked_last:
+            self.all_read_ns = now
 
     def as_record(self) -> dict:
         if not self.answered_ns and self.lost:
@@ -154,12 +165,16 @@ class Run:
         }
 
     def interleaved(self) -> bool | None:
-        """None for one client, of whom it cannot be asked."""
-        if self.wish.count < 2:
+        """None for one client, of whom it cannot be asked, and where no look came in time."""
+        if self.wish.count < 2 or not self.answered_ns:
             return None
-        if self.all_read_ns is None:
+        first = min(self.answered_ns.values())
+        if self.all_read_ns is not None:
+            return self.all_read_ns < first
+        if len(self.sent_ns) < self.wish.count or first < self.sent_ns[-1]:
             return False
-        return all(self.all_read_ns < ns for ns in self.answered_ns.values())
+        recent = first - RECENT * self.wish.service_s * 1e9
+        return False if self.unread_ns is not None and self.unread_ns >= recent else None
 
 
 def unread(port: int, proc: Path = Path("/proc")) -> int:

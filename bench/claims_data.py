@@ -55,7 +55,7 @@ class Arrivals:
 
     service_s: float  # the delay or the work of one request
     completions_s: list[float]  # ascending, as many as clients; infinite for those that were not answered in time
-    interleaved: bool | None  # had the server received the last request before it sent the first reply?
+    interleaved: bool | None  # had the server received the last request before it sent the first reply? None: not known
 
 
 class Data:

@@ -107,7 +107,7 @@ def load(path: Path) -> Claim:
     taken = ("id", "title", "regime", "source", "needs", "absent", "contradicts", "ours", "tags")
     head = {key: data[key] for key in taken if key in data}
     return Claim(
-        file=paths.from_root(path), kind=kind, setup=source if kind not in (None, "experiment") else {},
+        file=paths.from_root(path.resolve()), kind=kind, setup=source if kind not in (None, "experiment") else {},
         experiment=found, grid=grid, parts=parts, verdict=verdict, **head,
     )
 
