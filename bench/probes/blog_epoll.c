@@ -150,20 +150,6 @@ static uint64_t cpu_ns(pid_t pid)
 	return (uint64_t)used.tv_sec * 1000000000 + (uint64_t)used.tv_nsec;
 }
 
-/* CPU time, and time in the queue for a CPU: what it would have had on an idle host. */
-static uint64_t wanted_ns(pid_t pid)
-{
-	char path[48];
-	unsigned long long ran = 0, queued = 0;
-	snprintf(path, sizeof path, "/proc/%d/schedstat", pid);
-	FILE *schedstat = fopen(path, "re");
-	if (schedstat && fscanf(schedstat, "%llu %llu", &ran, &queued) != 2)
-		ran = queued = 0;
-	if (schedstat)
-		fclose(schedstat);
-	return ran + queued;
-}
-
 static int client(struct arm *arm)
 {
 	int fd = must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -207,7 +193,7 @@ static void show(struct arm *arm)
 	probe_ready(arm->client_fd, POLLIN, DELAY_MS + PATIENCE_MS);
 	double took_s = probe_us_since(arm->start) / 1e6;
 	double cpu_s = (double)cpu_ns(arm->server) / 1e9;
-	double wanted_s = (double)wanted_ns(arm->server) / 1e9;
+	double wanted_s = probe_wanted_us(arm->server) / 1e6;
 	facts_open(arm->key);
 	fact_int("waits", (long long)*arm->waits);
 	fact_real("waits_per_s", (double)*arm->waits / took_s);

@@ -8,7 +8,8 @@
  * and not read at all: a hundred waits must tell a hundred times.
  *
  * The freedom has its price. A loop that leaves data lying has no wait that waits: for SPIN_MS it does nothing
- * but ask, and its share of a CPU is taken.
+ * but ask, and its share of a CPU is taken; the wanted share has
+ * the time that it queued for one, too.
  *
  * Try: build/probes/level_trigger
  */
@@ -33,25 +34,20 @@ static int told(int patience_ms)
 	return must(epoll_wait(epoll_fd, &event, 1, patience_ms));
 }
 
-static double cpu_us(void)
-{
-	struct timespec used;
-	must(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used));
-	return (double)used.tv_sec * 1e6 + (double)used.tv_nsec / 1e3;
-}
-
 static void show_spin(void)
 {
 	long waits = 0, slept = probe_slept();
-	double before_us = cpu_us();
+	double cpu_us = probe_cpu_us(), wanted_us = probe_wanted_us(gettid());
 	uint64_t start = clock_now_ns();
 	while (probe_us_since(start) < SPIN_MS * 1e3) {
 		told(-1);
 		waits++;
 	}
+	double took_us = probe_us_since(start);
 	facts_open("nothing_read");
-	fact_real("waits_per_s", (double)waits / (probe_us_since(start) / 1e6));
-	fact_real("cpu_share", (cpu_us() - before_us) / probe_us_since(start));
+	fact_real("waits_per_s", (double)waits / took_us * 1e6);
+	fact_real("cpu_share", (probe_cpu_us() - cpu_us) / took_us);
+	fact_real("wanted_cpu_share", (probe_wanted_us(gettid()) - wanted_us) / took_us);
 	fact_int("slept", probe_slept() - slept);
 	facts_close();
 }

@@ -44,9 +44,13 @@ static void show_write(size_t size)
 	int pair[2], full = 0, partial = 0;
 	probe_tcp_pair(pair);
 	probe_nonblock(pair[0], true);
+	long slept = probe_slept();
+	double cpu_us = probe_cpu_us();
 	uint64_t start = clock_now_ns();
 	ssize_t n = write(pair[0], bytes, size);
 	double took_us = probe_us_since(start);
+	cpu_us = probe_cpu_us() - cpu_us;
+	slept = probe_slept() - slept;
 	const char *first = kind_of(n, size);
 	size_t taken = 0;
 	while (n > 0) {
@@ -60,6 +64,8 @@ static void show_write(size_t size)
 	facts_open(name);
 	fact_text("first", first);
 	fact_real("took_us", took_us);
+	fact_real("cpu_us", cpu_us);
+	fact_int("slept", slept);
 	fact_int("full", full);
 	fact_int("partial", partial);
 	fact_text("last", last);

@@ -358,6 +358,25 @@ long probe_status(pid_t task, const char *field)
 	return status_line(task, field, value, sizeof value) ? strtol(value, NULL, 10) : -1;
 }
 
+double probe_wanted_us(pid_t task)
+{
+	char path[40];
+	unsigned long long ran_ns, queued_ns;
+	snprintf(path, sizeof path, "/proc/%d/schedstat", task);
+	FILE *schedstat = fopen(path, "re");
+	bool told = schedstat && fscanf(schedstat, "%llu %llu", &ran_ns, &queued_ns) == 2;
+	if (schedstat)
+		fclose(schedstat);
+	return told ? (double)(ran_ns + queued_ns) / 1e3 : (double)NAN;
+}
+
+double probe_cpu_us(void)
+{
+	struct timespec used;
+	must(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used));
+	return (double)used.tv_sec * 1e6 + (double)used.tv_nsec / 1e3;
+}
+
 long probe_slept(void)
 {
 	struct rusage usage;

@@ -72,10 +72,13 @@ bool probe_until(bool (*holds)(void *), void *argument, unsigned patience_ms); /
 bool probe_asleep(pid_t task, unsigned patience_ms);                           /* until it is in state S or D */
 
 /* Of a process or thread: R, S, D, Z ..., or '?' if it is gone; the number in a line of /proc/TASK/status, or
- * -1; and of the calling thread, how often it was put to sleep so far (voluntary context switches). */
+ * -1; microseconds that it had a CPU or queued for one, which a busy host does not shorten, or NAN. And of the
+ * calling thread: how often it was put to sleep so far (voluntary context switches), its CPU time. */
 char probe_state(pid_t task);
 long probe_status(pid_t task, const char *field);
+double probe_wanted_us(pid_t task);
 long probe_slept(void);
+double probe_cpu_us(void);
 
 int probe_listen(int backlog, struct sockaddr_in *address); /* on a port of 127.0.0.1 that the kernel chose */
 void probe_tcp_pair(int pair[2]);                           /* connected over loopback, blocking, TCP_NODELAY */
