@@ -193,7 +193,8 @@ def show(ledger: dict, console: Console) -> None:
         parts = claim["parts"]
         given = "\n".join(theirs(p) for p in parts) if any(p["theirs"] is not None for p in parts) else ""
         mine = "\n".join(f"{SIGNS[p['verdict']][0]} {ours(p)}" for p in parts if p["ours"])
-        found.add_row(name, claim["title"], given, mine, as_text(claim["verdict"]), Text(whys(claim), style="dim"))
+        plain = [Text(words) for words in (name, claim["title"], given, mine)]  # a list of facts is no markup
+        found.add_row(*plain, as_text(claim["verdict"]), Text(whys(claim), style="dim"))
     console.print(found)
     console.print(Text(REPLICATION, style="dim"))
     console.print(Text(provenance(ledger).strip().replace("`", ""), style="dim"))
