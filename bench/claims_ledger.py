@@ -18,6 +18,7 @@ from bench.claims_file import Claim
 from bench.claims_judge import Answer, answers
 from bench.claims_parts import region_of
 from bench.claims_plan import cell_of, series_of
+from bench.claims_stats import Estimate
 from bench.claims_verdict import UNTESTABLE, VERDICTS, Reason, Whole, contains, in_words, together
 from bench.errors import UsageError
 from bench.metrics import limit
@@ -80,7 +81,7 @@ def entry(data: Data, claim: Claim, run: str) -> dict:
         whole = Whole(UNTESTABLE, [Reason(absent.code, absent.text)])
     curves = {} if absent else curves_of(data, claim)
     parts = [part_of(claim, part, one, run, curves.get(part["name"])) for part, one in zip(claim.parts, found)]
-    measured = any(part["value"] is not None or part["runs"] for part in parts)
+    measured = any(part["value"] is not None or part["runs"] or part["curve"] for part in parts)
     return {
         "id": claim.id,
         "title": claim.title,
@@ -145,8 +146,14 @@ def in_figures(one: Answer, unit: str) -> str:
         same = estimate.low == estimate.high
         spread = "" if same else f" ({figure(estimate.low)} to {figure(estimate.high)})"
         return f"{before}{figure(estimate.value)}{after}{spread} in {estimate.blocks} runs"
-    ends = f"{figure(estimate.low)} to {figure(estimate.high)}"
-    return f"{before}{figure(estimate.value)}{after} ({ends if estimate.blocks > 1 else 'one block'})"
+    value, low, high = (figure(rounded(v, estimate)) for v in (estimate.value, estimate.low, estimate.high))
+    return f"{before}{value}{after} ({f'{low} to {high}' if estimate.blocks > 1 else 'one block'})"
+
+
+def rounded(value: float, estimate: Estimate) -> float:
+    """To a tenth of the interval's leading digit: what is smaller is noise."""
+    half = (estimate.high - estimate.low) / 2
+    return round(value, 1 - math.floor(math.log10(half))) if 0 < half < math.inf and math.isfinite(value) else value
 
 
 def figure(value: float) -> str:

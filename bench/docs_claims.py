@@ -137,4 +137,4 @@ def draw() -> list[Path]:
     if not ledger():
         return []
     claims_ledger.write(SAMPLE)
-    return drawing.drawn("plots.claims", SAMPLE, "--svg", "--to", FIGURES)
+    return drawing.drawn("plots.claims", SAMPLE, "--svg", "--text", "--to", FIGURES)

@@ -10,7 +10,9 @@ Drawn from RUN/derived/ledger.json alone.
 import argparse
 import json
 import math
+import os
 import textwrap
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from plots import claims_overview
 from plots.curves import AXIS_NAMES
 from plots.style import FAINT, INK, foot, log_axis, look, number, save
 from plots.verdicts import LOOKS, shade
@@ -58,7 +61,8 @@ def above(figure: Figure, claim: dict, under: list[str], height: float) -> None:
 
 
 def who(claim: dict) -> str:
-    return ", ".join(str(claim["source"][key]) for key in ("author", "year") if claim["source"].get(key))
+    source = claim["source"]
+    return f"{source.get('author') or source['title']}, {source['year']}"
 
 
 def notes(claim: dict) -> str:
@@ -82,7 +86,7 @@ def strip(figure: Figure, part: dict, top: float, share: float, height: float) -
     asked = textwrap.wrap(f"{part['said']}: {part['region_text']}?", 56)[:4]
     figure.text(0.012, second, "\n".join(asked), **small)
     figure.text(RIGHT + 0.02, first, f"{how.sign} {part['verdict']}", color=how.ink, **bold)
-    found = [part["ours"]] if part["ours"] else []
+    found = textwrap.wrap(part["ours"], 46)[:2]
     found += textwrap.wrap(part["why"]["text"], 46)[:3] if part["why"] else []
     figure.text(RIGHT + 0.02, second, "\n".join(found), **small)
     axis = figure.add_axes((LEFT, top - share + 0.30 / height, RIGHT - LEFT, share - 0.42 / height))
@@ -136,8 +140,6 @@ def interval(axis: Axes, part: dict) -> None:
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
     thin_ticks(axis)
-    below = {"fontsize": 7, "color": FAINT, "ha": "left", "va": "top", "transform": axis.transAxes}
-    axis.text(1.008, -0.04, part["unit"], **below)
 
 
 def thin_ticks(axis: Axes) -> None:
@@ -215,26 +217,32 @@ def curve(axis: Axes, part: dict) -> None:
 
 
 def main() -> None:
-    from plots import claims_overview
-
     said = "Draws a ledger: each claim, and all of them."
     parser = argparse.ArgumentParser(prog="python3 -m plots.claims", description=said)
     parser.add_argument("run", metavar="RUN", type=Path)
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures/claims")
     parser.add_argument("--only", metavar="A,B", help="only these claims, and no overview")
     parser.add_argument("--svg", action="store_true", help="no PNG beside the SVG")
+    parser.add_argument("--text", action="store_true", help="letters of single claims as text, not as outlines: smaller")
     options = parser.parse_args()
     target, suffixes = options.to or options.run / "figures" / "claims", (".svg",) if options.svg else (".svg", ".png")
     target.mkdir(parents=True, exist_ok=True)
     ledger = json.loads((options.run / "derived" / "ledger.json").read_text())
     wanted = set(options.only.split(",")) if options.only else None
-    for claim in ledger["claims"]:
-        if claim["figure"] and (wanted is None or claim["id"] in wanted):
-            for path in save(draw(ledger, claim), target / claim["figure"], suffixes):
-                print(path)
+    claims = [one for one in ledger["claims"] if one["figure"] and (wanted is None or one["id"] in wanted)]
+    jobs = [(ledger, claim, target / claim["figure"], suffixes, options.text) for claim in claims]
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for written in pool.map(drawn, jobs, chunksize=4):
+            print(*written, sep="\n")
     if wanted is None:
-        for path in save(claims_overview.draw(ledger), target / "ledger", suffixes):
-            print(path)
+        print(*save(claims_overview.draw(ledger), target / "ledger", suffixes), sep="\n")
+
+
+def drawn(job: tuple[dict, dict, Path, tuple[str, ...], bool]) -> list[Path]:
+    """One claim's figure, in a process of its own among others."""
+    ledger, claim, stem, suffixes, as_text = job
+    with plt.rc_context({"svg.fonttype": "none"} if as_text else {}):
+        return save(draw(ledger, claim), stem, suffixes)
 
 
 if __name__ == "__main__":

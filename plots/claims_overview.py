@@ -11,12 +11,13 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.transforms import Bbox
 
 from plots.style import FAINT, INK, foot, heading, log_axis
 from plots.verdicts import LOOKS
 
 WIDTH, HEAD, FOOT = 10.0, 0.95, 0.8  # inches
-ACROSS, TILE, GAP = 18, 0.44, 0.36  # tiles in a row, the height of a row, of a group's title
+ACROSS, TILE, GAP = 18, 0.42, 0.36  # tiles in a row, the height of a row, of a group's title
 SCATTER = 4.4
 GROUPS = {"A": "First source document", "B": "Second source document", "P": "Public claims: papers, blogs, commits"}
 
@@ -56,14 +57,14 @@ def grouped(claims: list[dict]) -> dict[str, list[dict]]:
 
 def legend(figure: Figure, counts: dict[str, int], height: float) -> None:
     """The verdicts and how many claims have each."""
-    x = 0.012
+    x = 0.018
     for word, how in LOOKS.items():
         if counts.get(word):
-            text = f" {how.sign} {word} {counts[word]} "
+            text = f"{how.sign} {word} {counts[word]}"
             edge = "#BBBBBB" if how.fill == "#FFFFFF" else how.fill
-            box = {"facecolor": how.fill, "edgecolor": edge, "boxstyle": "round,pad=0.28", "linewidth": 0.8}
-            figure.text(x + 0.006, 1 - 0.93 / height, text, fontsize=8.5, color=how.on, va="center", bbox=box)
-            x += 0.0083 * len(text) + 0.012
+            box = {"facecolor": how.fill, "edgecolor": edge, "boxstyle": "round,pad=0.35", "linewidth": 0.8}
+            drawn = figure.text(x, 1 - 0.93 / height, text, fontsize=8.5, color=how.on, va="center", bbox=box)
+            x += drawn.get_window_extent().width / figure.bbox.width + 0.022
 
 
 def mosaic(axis: Axes, groups: dict[str, list[dict]], height: float) -> None:
@@ -116,13 +117,26 @@ def scatter(axis: Axes, points: list[tuple[dict, dict]]) -> None:
         how = LOOKS[part["verdict"]]
         axis.plot([part["theirs"]] * 2, [part["low"], part["high"]], color=how.ink, linewidth=1.4)
         axis.plot(part["theirs"], part["value"], "o", color=how.ink, markersize=5, zorder=3)
-        beside = {"xytext": (4, 2), "textcoords": "offset points", "fontsize": 7, "color": FAINT}
-        axis.annotate(claim["id"], (part["theirs"], part["value"]), **beside)
     log_axis(axis.xaxis)
     log_axis(axis.yaxis)
+    name(axis, points)
     axis.set_xlabel("theirs, as a ratio")
     axis.set_ylabel("ours, with its interval")
     axis.set_title("How large it was there, and is here")
+
+
+def name(axis: Axes, points: list[tuple[dict, dict]]) -> None:
+    """The claims' ids, where there is room for them; those furthest from the diagonal come first."""
+    taken: list[Bbox] = []
+    far = sorted(points, key=lambda point: -abs(math.log(point[1]["value"] / point[1]["theirs"])))
+    for claim, part in far:
+        beside = {"xytext": (4, 2), "textcoords": "offset points", "fontsize": 7, "color": FAINT}
+        drawn = axis.annotate(claim["id"], (part["theirs"], part["value"]), **beside)
+        place = drawn.get_window_extent()
+        if any(place.overlaps(other) for other in taken):
+            drawn.remove()
+        else:
+            taken.append(place)
 
 
 def beside(figure: Figure, points: list[tuple[dict, dict]], x: float, top: float) -> None:
