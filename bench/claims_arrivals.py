@@ -127,6 +127,7 @@ class Run:
             if self.wish.is_answer(number, self.got[number]):
                 self.answered_ns[number] = now
                 self.poll.unregister(self.clients[number])
+                self.clients[number].close()  # who serves one client at a time waits until it leaves
             elif not part:
                 self.lose(number, f"closed after {self.got[number][:60]!r}")
 
