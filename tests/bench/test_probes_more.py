@@ -128,3 +128,20 @@ def test_a_herd_wakes_and_one_alone_with_the_flag() -> None:
     told = facts("listener_wakeups")
     assert told["of_32"]["own_sets"]["woken"] > 16 > 3 > told["of_32"]["own_sets_exclusive"]["woken"]
     assert told["of_3"]["accept"]["busiest"] < 0.5 < 0.9 < told["of_3"]["own_sets_exclusive"]["busiest"]
+
+
+def test_a_listener_of_its_own_takes_its_queue_along_and_a_shared_one_does_not() -> None:
+    told = facts("reuseport_close")
+    assert told["copies"] == {"clients": 40, "served": 40, "reset": 0}
+    assert told["reuseport"]["served"] + told["reuseport"]["reset"] == 40 and told["reuseport"]["reset"] > 0
+
+
+def test_without_descriptors_a_level_triggered_listener_is_told_every_time() -> None:
+    told = facts("accept_without_room")
+    assert [told[how]["told_in_1000_waits"] for how in ("level", "edge")] == [1000, 1]
+    assert all(told[how]["accept"] == "EMFILE" and told[how]["accepted_with_room"] for how in ("level", "edge"))
+
+
+def test_io_uring_does_not_wait_for_a_silent_socket_in_its_submission() -> None:
+    told = facts("uring_submit")
+    assert told["socket_read"]["slept"] == 0 and told["socket_read"]["complete_us"] > 25_000
