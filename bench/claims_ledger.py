@@ -151,9 +151,11 @@ def in_figures(one: Answer, unit: str) -> str:
 
 
 def rounded(value: float, estimate: Estimate) -> float:
-    """To a tenth of the interval's leading digit: what is smaller is noise."""
+    """Where zero lies inside: to a tenth of the interval's leading digit, for what is smaller is noise."""
     half = (estimate.high - estimate.low) / 2
-    return round(value, 1 - math.floor(math.log10(half))) if 0 < half < math.inf and math.isfinite(value) else value
+    if not (estimate.low < 0 < estimate.high and math.isfinite(half)):
+        return value
+    return round(value, 1 - math.floor(math.log10(half)))
 
 
 def figure(value: float) -> str:
@@ -221,7 +223,7 @@ def show_claim(folder: Path, name: str, console: Console) -> None:
     picture = folder / "figures" / "claims" / f"{claim.id.lower()}.png"
     picture = picture if picture.is_file() else None
     found = entry(data, claim, named(folder))
-    claims_text.show_claim(found, claim.source.get("quote", []), sorted(against), picture, console)
+    claims_text.show_claim(found, claim.source, sorted(against), picture, console)
 
 
 def draw(folder: Path, only: str | None = None) -> list[Path]:

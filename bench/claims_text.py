@@ -88,10 +88,10 @@ def cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
-def lines_of(parts: list[dict], what: Callable[[dict], str]) -> str:
+def lines_of(parts: list[dict], what: Callable[[dict], str], named: bool) -> str:
     """One line for each part, its name first where there are several."""
-    named = [(f"*{part['name']}* " if len(parts) > 1 else "") + what(part) for part in parts]
-    return "<br>".join(named) or NOTHING
+    lines = [(f"*{part['name']}* " if named else "") + what(part) for part in parts]
+    return "<br>".join(lines) or NOTHING
 
 
 def table(ledger: dict) -> str:
@@ -104,8 +104,8 @@ def table(ledger: dict) -> str:
         row = (
             f"[{claim['id']}](#{claim['id'].lower()}){beside}",
             f"{claim['title']} ({said_by(claim)})",
-            lines_of(parts, theirs) if any(p["theirs"] is not None for p in parts) else NOTHING,
-            lines_of(parts, lambda p: f"{ours(p)} {SIGNS[p['verdict']][0]}"),
+            lines_of([p for p in parts if p["theirs"] is not None], theirs, len(parts) > 1),
+            lines_of(parts, lambda p: f"{ours(p)} {SIGNS[p['verdict']][0]}", len(parts) > 1),
             f"**{signed(claim['verdict'])}**",
             claim["regime"],
             whys(claim),
@@ -198,17 +198,18 @@ def show(ledger: dict, console: Console) -> None:
     console.print(found)
     console.print(Text(REPLICATION, style="dim"))
     console.print(Text(provenance(ledger).strip().replace("`", ""), style="dim"))
-    console.print(Text("one in full: python3 -m bench claim show ID", style="dim"))
+    console.print(Text("one in full: python3 -m bench claim show --id ID", style="dim"))
 
 
-def show_claim(claim: dict, quotes: list[str], against: list[str], figure: Path | None, console: Console) -> None:
+def show_claim(claim: dict, source: dict, against: list[str], figure: Path | None, console: Console) -> None:
     """One claim in full: what was said, of what, what was asked of our samples, and what they answered."""
-    source = claim["source"]
     console.print(Text.assemble((f"{claim['id']}  {claim['title']}", "bold"), "   ", as_text(claim["verdict"])))
-    rows = {"source": f"{source['title']}, {said_by(claim)}  {source.get('url', '')}".rstrip()}
-    for quote in quotes:
+    by = ", ".join(str(source[key]) for key in ("title", "author", "year") if key in source)
+    rows = {"source": f"{by}  {source.get('url', '')}".rstrip()}
+    for quote in source.get("quote", []):
         rows[f"quote{len(rows)}"] = f"“{quote}”"
-    rows |= {"theirs": source.get("numbers"), "regime": claim["regime"], "ours": claim["ours"]}
+    rows |= {"in short": source.get("paraphrase"), "theirs": source.get("numbers")}
+    rows |= {"regime": claim["regime"], "ours": claim["ours"]}
     rows |= {"against": ", ".join(against), "why": whys(claim), "file": claim["file"]}
     rows |= {"figure": figure and paths.shown(figure)}
     grid = Table.grid(padding=(0, 2))

@@ -135,13 +135,14 @@ def edges_of(region: Mapping[str, object]) -> list[float]:
 
 
 def in_words(region: Mapping[str, object]) -> str:
-    """`above 1.2`, `within 0.95 and 1.05`, `equals 524`."""
-    return " and ".join(
-        f"{kind} {' to '.join(f'{e:g}' for e in edge)}"
-        if kind in ("within", "outside")
-        else f"{kind} {edge:g}" if isinstance(edge, float) else f"{kind} {edge}"
-        for kind, edge in region.items()
-    )
+    """`above 1.2`, `within 0.95 to 1.05`, `equals true`."""
+    return " and ".join(f"{kind} {edge_in_words(kind, edge)}" for kind, edge in region.items())
+
+
+def edge_in_words(kind: str, edge: object) -> str:
+    if kind in ("within", "outside"):
+        return " to ".join(f"{e:g}" for e in edge)
+    return str(edge).lower() if isinstance(edge, bool) else f"{edge:g}" if isinstance(edge, float) else str(edge)
 
 
 def level_for(noisy_parts: int) -> float:
@@ -243,6 +244,11 @@ def evaluate(expression: object, known: Mapping[str, bool | None]) -> bool | Non
     return (both if word_of == "all" else either)([evaluate(one, known) for one in inner])
 
 
+def each_once(reasons: Sequence[Reason]) -> list[Reason]:
+    """Reasons without repetition; of those that blocks are too few one is enough."""
+    return list({why.code if why.code == "too-few" else why.text: why for why in reasons}.values())
+
+
 @dataclass(frozen=True)
 class Whole:
     """A claim's verdict over its parts."""
@@ -254,8 +260,7 @@ class Whole:
 def together(parts: Sequence[Judged], expression: object = None) -> Whole:
     """Verdict parts first; where they do not settle it, with the leaning ones."""
     expression = [part.name for part in parts] if expression is None else expression
-    open_ = [p.reason for p in parts if p.reason and p.verdict not in (REPRODUCED, NOT_REPRODUCED)]
-    reasons = list({reason.text: reason for reason in open_}.values())
+    reasons = each_once([p.reason for p in parts if p.reason and p.verdict not in (REPRODUCED, NOT_REPRODUCED)])
     if not parts or not any(part.testable for part in parts):
         return Whole(UNTESTABLE, reasons)
     firm = evaluate(expression, {p.name: p.holds if p.firm else None for p in parts})

@@ -66,11 +66,14 @@ def who(claim: dict) -> str:
 
 
 def notes(claim: dict) -> str:
-    said = "Shaded: the region that confirms the part, fixed before the run. "
-    said += "Whiskers: 95 % for all parts of this claim together."
-    if any(part["each"] for part in claim["parts"]):
-        said += " Small ticks: single blocks or runs."
-    if any(isinstance(part["theirs"], (int, float)) for part in claim["parts"]):
+    said, parts = "Regions were fixed before the run.", claim["parts"]
+    if any(is_told(part) for part in parts):
+        said += " Squares: single runs, full where they said so."
+    if any(part["value"] is not None and not is_told(part) for part in parts):
+        said += " Shaded: what confirms the part. Small ticks: single blocks or runs."
+    if any(part["value"] is not None and not part["exact"] for part in parts):
+        said += " Whiskers: 95 % for all parts of this claim together."
+    if any(isinstance(part["theirs"], (int, float)) for part in parts):
         said += " Diamond: the author's own figure."
     return f"{said} A replication: {claim['ours']}" if claim.get("ours") else said
 
@@ -86,16 +89,21 @@ def strip(figure: Figure, part: dict, top: float, share: float, height: float) -
     asked = textwrap.wrap(f"{part['said']}: {part['region_text']}?", 56)[:4]
     figure.text(0.012, second, "\n".join(asked), **small)
     figure.text(RIGHT + 0.02, first, f"{how.sign} {part['verdict']}", color=how.ink, **bold)
-    found = textwrap.wrap(part["ours"], 46)[:2]
-    found += textwrap.wrap(part["why"]["text"], 46)[:3] if part["why"] else []
+    found = textwrap.wrap(part["ours"], 44)[:2]
+    found += textwrap.wrap(part["why"]["text"], 44)[:3] if part["why"] else []
     figure.text(RIGHT + 0.02, second, "\n".join(found), **small)
     axis = figure.add_axes((LEFT, top - share + 0.30 / height, RIGHT - LEFT, share - 0.42 / height))
-    if part["runs"] is not None:
+    if is_told(part):
         squares(axis, part)
     elif part["value"] is not None:
         interval(axis, part)
     else:
         axis.set_axis_off()
+
+
+def is_told(part: dict) -> bool:
+    """Whether it is a word, or a number that is asked for exactly: each run said so, or did not."""
+    return part["runs"] is not None and (part["value"] is None or "equals" in part["region"])
 
 
 def squares(axis: Axes, part: dict) -> None:
@@ -223,7 +231,7 @@ def main() -> None:
     parser.add_argument("--to", metavar="DIR", type=Path, help="default: RUN/figures/claims")
     parser.add_argument("--only", metavar="A,B", help="only these claims, and no overview")
     parser.add_argument("--svg", action="store_true", help="no PNG beside the SVG")
-    parser.add_argument("--text", action="store_true", help="letters of single claims as text, not as outlines: smaller")
+    parser.add_argument("--text", action="store_true", help="letters of claims as text, not as outlines: smaller")
     options = parser.parse_args()
     target, suffixes = options.to or options.run / "figures" / "claims", (".svg",) if options.svg else (".svg", ".png")
     target.mkdir(parents=True, exist_ok=True)

@@ -81,6 +81,12 @@ def test_a_fact_satisfies_a_region_or_does_not(region: dict, value: object, expe
     assert v.contains(region, value) is expected
 
 
+def test_regions_are_told_in_words() -> None:
+    told = ({"above": 1.20}, {"within": [0.95, 1.05]}, {"equals": True}, {"equals": 0}, {"above": 1, "below": 2})
+    words = ["above 1.2", "within 0.95 to 1.05", "equals true", "equals 0", "above 1 and below 2"]
+    assert list(map(v.in_words, told)) == words
+
+
 def test_twelve_blocks_decide_and_fewer_lean() -> None:
     region = {"above": 1.2}
     assert v.judge("x", told(1.4, 1.3, 1.5), region).verdict == "reproduced"
