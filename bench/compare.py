@@ -57,13 +57,14 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--together", action="store_true", help="run even while another bench runs here")
 
 
-def from_options(console: Console, options: argparse.Namespace) -> int:
+def from_options(console: Console, options: argparse.Namespace, measurer: compare_run.Measurer | None = None) -> int:
+    """The exit code; `measurer` takes the host's place in tests."""
     if options.json == "-":
         console = Console(stderr=True, highlight=False, width=console.width)
     if not options.bisect:
-        return exit_code(compare(console, options).verdict, options.strict)
+        return exit_code(compare(console, options, measurer).verdict, options.strict)
     try:
-        return bisect_code(compare(console, options).verdict)
+        return bisect_code(compare(console, options, measurer).verdict)
     except DoesNotBuild as error:
         console.print(Text(f"skipped: {error}"))
         return SKIP

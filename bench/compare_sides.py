@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -159,13 +160,14 @@ def built(side: Side, models: Sequence[str], stop: host.Stop | None = None) -> d
 
 def code_of(path: Path) -> str:
     """A hash of what is loaded: without debugging information, which names source folders, and the build's id."""
-    strip = ["objcopy", "--strip-all", "--remove-section=.note.gnu.build-id", str(path), "/dev/stdout"]
-    try:
-        done = subprocess.run(strip, capture_output=True)
-        content = done.stdout if done.returncode == 0 and done.stdout else path.read_bytes()
-    except OSError:
-        content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    with tempfile.TemporaryDirectory(prefix="muxbench-") as scratch:
+        bare = Path(scratch) / "bare"
+        strip = ["objcopy", "--strip-all", "--remove-section=.note.gnu.build-id", str(path), str(bare)]
+        try:
+            done = subprocess.run(strip, capture_output=True).returncode == 0
+        except OSError:
+            done = False
+        return hashlib.sha256((bare if done else path).read_bytes()).hexdigest()
 
 
 def staged(executable: Path, stage: Path, side: str, name: str, twin: Path | None = None) -> Arm:

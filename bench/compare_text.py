@@ -27,12 +27,10 @@ class Said:
     """Progress: one living line on a terminal, a line now and then elsewhere; nothing while a window is open."""
 
     def __init__(self, console: Console):
-        self.console, self.status, self.last, self.phase = console, None, 0.0, ""
-        if console.is_terminal:
-            self.status = console.status("")
+        self.console, self.last, self.phase = console, 0.0, ""
 
     def __call__(self, line: str) -> None:
-        if self.status:
+        if self.console.is_terminal:
             self.console.print(f"\r{line}\x1b[K", end="", highlight=False, markup=False)
             return
         phase, now = line.partition(":")[0], time.monotonic()
@@ -41,7 +39,7 @@ class Said:
             self.console.print(line, highlight=False, markup=False)
 
     def close(self) -> None:
-        if self.status:
+        if self.console.is_terminal:
             self.console.print("\r\x1b[K", end="")
 
 
@@ -83,7 +81,7 @@ def show(console: Console, plan: Plan, judgement: Judgement, folder: Path | None
     for one in plan.missing:
         console.print(Text(f"missing: {one['why']}", style="yellow"))
     control = judgement.control
-    if control["samples"]:
+    if control["median_us"]:
         console.print(
             f"control server: {control['median_us']:.2f} µs per request over {control['samples']} samples, "
             f"spread {control['spread']:.0%}; {judgement.samples} samples in all"

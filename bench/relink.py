@@ -56,8 +56,9 @@ def padding(scratch: Path, seed: int) -> str:
 
 def members_used(own: Path, archive: Path, libraries: list[str], scratch: Path) -> list[str]:
     """Which objects of the core this page pulls in, as the linker's map tells."""
-    told = tool(*compiler(), "-o", str(scratch / "trial"), str(own), str(archive), "-pthread", *libraries, "-Wl,-Map=/dev/stdout")
-    return list(dict.fromkeys(MEMBER.findall(told)))
+    told = scratch / "map"
+    tool(*compiler(), "-o", str(scratch / "trial"), str(own), str(archive), "-pthread", *libraries, f"-Wl,-Map={told}")
+    return list(dict.fromkeys(MEMBER.findall(told.read_text())))
 
 
 def libraries_of(program: Path) -> list[str]:

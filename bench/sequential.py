@@ -24,6 +24,7 @@ from scipy import special
 PATTERNS = 20_000
 MOST_QUADS = 256
 Look = tuple[int, float]  # after so many quads, at this fraction of those planned: the spending function's time
+ROUNDING = 1e-5  # of single precision: a total that equals the limit does not cross it
 CLIP = 2.5  # medians of |d - shift| (about 1.7 standard deviations): beyond, a quad counts no more
 
 
@@ -40,9 +41,9 @@ def spent(fraction: float, level: float) -> float:
 
 @lru_cache(maxsize=1)
 def patterns() -> np.ndarray:
-    """Random signs; a shorter series uses the first columns, so that a later look sees the same patterns go on."""
-    chance = np.random.default_rng(20260101)
-    return chance.integers(0, 2, size=(PATTERNS, MOST_QUADS), dtype=np.int8) * 2 - 1
+    """Random signs, a column for each pattern; a later look has more rows of the same patterns."""
+    signs = np.random.default_rng(20260101).integers(0, 2, size=(MOST_QUADS, PATTERNS), dtype=np.int8) * 2 - 1
+    return signs.astype(np.float32)  # as the matrix product wants it
 
 
 def weights(magnitudes: np.ndarray) -> np.ndarray:
@@ -67,13 +68,13 @@ def rejected_at(
     rows = PATTERNS + 1
     crossed = np.zeros(rows, dtype=bool)
     for quads, fraction in (look for look in looks if look[0] <= len(excess)):
-        counts = weights(np.abs(excess[:quads]))
-        totals = np.concatenate([[np.sign(excess[:quads]) @ counts], patterns()[:, :quads] @ counts])
+        counts = weights(np.abs(excess[:quads])).astype(np.float32)
+        totals = np.concatenate([[np.sign(excess[:quads]) @ counts], counts @ patterns()[:quads]])
         may_cross = int(spent(fraction, level) * rows) - int(crossed.sum())
         if may_cross > 0:
             left = totals[~crossed]
             limit = np.partition(left, -may_cross - 1)[-may_cross - 1]
-            crossed |= ~crossed & (totals > limit + 1e-9 * abs(limit))
+            crossed |= ~crossed & (totals > limit + ROUNDING * abs(limit))
         if crossed[0]:
             return quads
     return None
