@@ -17,7 +17,7 @@ from bench.claims_file import Claim, grid_of
 from bench.experiment import Experiment, Profile
 from bench.plan import Plan, Sample
 
-CODES = {"platform": "platform", "fds": "limit", "cores": "limit", "memory_mib": "limit"}  # of needs; else "missing"
+CODES = {"platform": "platform"} | dict.fromkeys(("fds", "cores", "server_cpus", "memory_mib"), "limit")  # else "missing"
 
 
 def as_record(claim: Claim) -> dict:

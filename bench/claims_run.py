@@ -22,18 +22,19 @@ def ready(options: argparse.Namespace) -> prepare.Ready:
     if options.blocks is not None and options.blocks < 1:
         raise UsageError(f"--blocks: expected 1 or more, got {options.blocks}")
     profile, chosen = options.profile or "quick", choose(options.ids)
+    where = placement.place(server=options.server_cpus, client=options.client_cpus)
     made = claims_plan.make(
         chosen,
         profile,
         int(time.time()) if options.seed is None else options.seed,
         prepare.fd_limit(),
         options.blocks,
-        lambda wanted: needs.missing(wanted, prepare.fd_limit()),
+        lambda wanted: needs.missing(wanted, prepare.fd_limit(), len(where.server)),
     )
     made.tools = prepare.tools()
     names = [claim.id.lower() for claim in chosen] if len(chosen) <= 3 else []
     label = "-".join(["claims", *names, profile])
-    return prepare.Ready(made, placement.place(server=options.server_cpus, client=options.client_cpus), label)
+    return prepare.Ready(made, where, label)
 
 
 def choose(ids: list[str]) -> list[Claim]:

@@ -15,10 +15,13 @@ from bench.units import number
 IO_URING_SETUP = 425
 
 
-def missing(needs: dict, fd_limit: int) -> str | None:
-    """The first thing that this host lacks; None when it has all."""
+def missing(needs: dict, fd_limit: int, server_cpus: int = 1) -> str | None:
+    """The first thing that this host lacks, or its server of CPUs; None when it has all."""
     for what, wanted in needs.items():
-        why = CHECKS[what](wanted, fd_limit)
+        if what == "server_cpus":
+            why = None if wanted <= server_cpus else f"needs {wanted} CPUs for the server (--server-cpus), it has {server_cpus}"
+        else:
+            why = CHECKS[what](wanted, fd_limit)
         if why:
             return why
     return None

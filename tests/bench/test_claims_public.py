@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from bench import claims_file
+from bench import claims_file, needs
 
 FILES = [path for path in claims_file.files() if path.name.startswith("p")]
 
@@ -25,7 +25,7 @@ def test_a_public_claim_says_whose_it_is_and_how_ours_differs(path):
     assert re.match(r"https?://[\w.-]+/", claim.source["url"])
     told = " ".join([claim.source.get("numbers", ""), claim.source.get("paraphrase", ""), *claim.source.get("quote", [])])
     for part in claim.parts:
-        figure = isinstance(part.get("theirs"), (int, float)) and not isinstance(part["theirs"], bool)
+        figure = claim.kind == "experiment" and isinstance(part.get("theirs"), (int, float))
         assert not figure or re.search(r"\d", told), "a figure of theirs from nowhere"
 
 
@@ -34,3 +34,9 @@ def test_who_contradicts_is_contradicted(claims):
         (claim.id, other) for claim in claims.values() for other in claim.contradicts if claim.id not in claims[other].contradicts
     ]
     assert one_sided == []
+
+
+def test_a_server_of_too_few_cpus_is_told_how_to_get_more():
+    assert needs.missing({"server_cpus": 4}, 1024, server_cpus=4) is None
+    why = needs.missing({"server_cpus": 4}, 1024)
+    assert why == "needs 4 CPUs for the server (--server-cpus), it has 1"
