@@ -11,29 +11,16 @@
  * Needs Linux 5.11 (epoll_pwait2; EPOLLEXCLUSIVE is of 4.5, SO_REUSEPORT of 3.9) and POSIX threads.
  * Try: build/lab/workers --workers 4 --accept reuseport --protocol http --port 8080
  */
+#include "crew.h"
 #include "net.h"
 #include "pause.h"
-#include "server.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum {
 	EVENTS_PER_WAIT = 256,
@@ -60,8 +47,7 @@ struct worker {
 	struct deadline retry; /* to accept again, when it ran out of descriptors */
 	LIST_HEAD(, client) clients;
 	pthread_mutex_t lock; /* of the list: with one epoll for all, others close clients, too */
-	pthread_t thread;
-	pid_t pid;
+	struct hand hand;
 	int listen_fd, epoll_fd;
 	int mailbox[2]; /* a pipe of accepted descriptors, with --accept dispatch */
 	bool accepting;
@@ -90,7 +76,6 @@ static const char listener_tag, stop_tag, mailbox_tag; /* in event.data.ptr, whe
 static void check_knobs(void);
 static void prepare_workers(int listen_fd);
 static void own_listener(struct worker *worker);
-static void start_workers(void);
 static void deal_out(int listen_fd);
 static bool stop_workers(void);
 static int report(void);
@@ -130,7 +115,8 @@ int main(int argc, char **argv)
 	check_knobs();
 	int listen_fd = server_start(&options, SOCK_NONBLOCK);
 	prepare_workers(listen_fd);
-	start_workers();
+	for (unsigned i = 0; i < options.workers; i++)
+		workers[i].hand = crew_start(knobs[SPAWN].value, work, &workers[i]);
 	server_ready(listen_fd, &options);
 
 	if (knobs[ACCEPT].value == DISPATCH)
@@ -162,11 +148,10 @@ static void check_knobs(void)
 
 static void prepare_workers(int listen_fd)
 {
-	workers = mmap(NULL, options.workers * sizeof *workers, PROT_READ | PROT_WRITE,
-		MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	workers = crew_memory(options.workers * sizeof *workers);
 	stop_fd = eventfd(0, EFD_CLOEXEC);
-	if (workers == MAP_FAILED || stop_fd < 0)
-		die("no memory for %u workers: %s", options.workers, strerror(errno));
+	if (stop_fd < 0)
+		die("eventfd: %s", strerror(errno));
 	int common = is_shared() ? epoll_create1(EPOLL_CLOEXEC) : -1;
 	for (unsigned i = 0; i < options.workers; i++) {
 		struct worker *worker = &workers[i];
@@ -192,50 +177,13 @@ static void prepare_workers(int listen_fd)
 	}
 }
 
-/* The first worker keeps the listener that exists; the others bind to its address. */
+/* The first worker keeps the listener that exists. */
 static void own_listener(struct worker *worker)
 {
-	struct sockaddr_storage address;
-	socklen_t size = sizeof address;
-	int on = 1;
-	if (worker == workers) {
-		if (setsockopt(worker->listen_fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0)
-			cannot_run("setsockopt SO_REUSEPORT: %s; it needs Linux 3.9", strerror(errno));
-		return;
-	}
-	getsockname(workers->listen_fd, (struct sockaddr *)&address, &size);
-	worker->listen_fd = socket(address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (worker->listen_fd < 0 ||
-		setsockopt(worker->listen_fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0 ||
-		setsockopt(worker->listen_fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-		setsockopt(worker->listen_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 ||
-		bind(worker->listen_fd, (struct sockaddr *)&address, size) != 0 ||
-		listen(worker->listen_fd, options.backlog) != 0)
-		die("a worker's own listener: %s", strerror(errno));
-}
-
-static void start_workers(void)
-{
-	pid_t parent = getpid();
-	for (unsigned i = 0; i < options.workers; i++) {
-		struct worker *worker = &workers[i];
-		if (!knobs[SPAWN].value) {
-			int error = pthread_create(&worker->thread, NULL, work, worker);
-			if (error)
-				die("pthread_create: %s", strerror(error));
-			continue;
-		}
-		worker->pid = fork();
-		if (worker->pid < 0)
-			die("fork: %s", strerror(errno));
-		if (worker->pid == 0) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			if (getppid() != parent) /* it died before that */
-				exit(1);
-			work(worker);
-			exit(0);
-		}
-	}
+	if (worker == workers)
+		crew_share_port(worker->listen_fd);
+	else
+		worker->listen_fd = crew_listener(workers->listen_fd, SOCK_NONBLOCK, options.backlog);
 }
 
 /* The main thread accepts and passes the descriptors on, in turn. Without descriptors left it has no client of
@@ -263,13 +211,8 @@ static bool stop_workers(void)
 	bool well = true;
 	if (write(stop_fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
 		die("eventfd: %s", strerror(errno));
-	for (unsigned i = 0; i < options.workers; i++) {
-		int status;
-		if (!knobs[SPAWN].value)
-			pthread_join(workers[i].thread, NULL);
-		else if (waitpid(workers[i].pid, &status, 0) > 0 && status != 0)
-			well = false;
-	}
+	for (unsigned i = 0; i < options.workers; i++)
+		well &= crew_join(workers[i].hand);
 	/* With one epoll for all, clients are anybody's until all threads have ended, and so are their blocks.
 	 */
 	for (unsigned i = 0; is_shared() && i < options.workers; i++)
