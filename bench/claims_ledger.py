@@ -5,8 +5,10 @@ planned, so a region cannot follow the figures.  Tables (claims_text.py) and fig
 in RUN/derived/ledger.json.
 """
 
+import json
 import math
 import os
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -20,9 +22,9 @@ from bench.claims_parts import region_of
 from bench.claims_plan import cell_of, series_of
 from bench.claims_stats import Estimate
 from bench.claims_verdict import UNTESTABLE, VERDICTS, Reason, Whole, contains, in_words, together
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.metrics import limit
-from bench.records import SCHEMA, read_json, read_samples, write_json
+from bench.records import SCHEMA, read_json, read_samples
 from bench.units import nearest, number
 
 SAMPLE = paths.SAMPLE_RUN / "claims"
@@ -190,13 +192,24 @@ def quoted(name: str) -> str:
 
 
 def write(folder: Path) -> dict:
-    """Derives and keeps it: RUN/derived/ledger.json, and the same for people, ledger.md."""
+    """Derives and keeps it: RUN/derived/ledger.json, and the same for people, ledger.md; the sample's is a document."""
     ledger = derive(folder)
     target = folder / "derived"
-    target.mkdir(exist_ok=True)
-    write_json(target / "ledger.json", ledger)
-    (target / "ledger.md").write_text(markdown(folder, ledger))
+    try:
+        target.mkdir(exist_ok=True)
+        (target / "ledger.json").write_text(as_json(ledger))
+        if folder.resolve() != SAMPLE.resolve():
+            (target / "ledger.md").write_text(markdown(folder, ledger))
+    except OSError as error:
+        raise BenchError(f"{paths.shown(target)} cannot be written: {error.strerror}") from None
     return ledger
+
+
+def as_json(ledger: dict) -> str:
+    """The ledger with a line for each claim, so that two of them can be compared line by line."""
+    dumps = partial(json.dumps, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    head = dumps({key: value for key, value in ledger.items() if key != "claims"})
+    return head[:-1] + ',"claims":[\n' + ",\n".join(map(dumps, ledger["claims"])) + "\n]}\n"
 
 
 def markdown(folder: Path, ledger: dict | None = None) -> str:

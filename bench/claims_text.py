@@ -130,7 +130,8 @@ def evidence(ledger: dict, figures: str, claims: str) -> str:
         links += [f"[{claim['source']['title']}]({claim['source']['url']})"] if claim["source"].get("url") else []
         others = [f"[{other}](#{other.lower()})" for other in against]
         links += [f"stands against {', '.join(others)}"] if others else []
-        lines += ["- " + " · ".join(links) + (f" · ours: {claim['ours']}" if claim["ours"] else ""), ""]
+        links += [f"ours: {cell(claim['ours'])}"] if claim["ours"] else []
+        lines += ["- " + " · ".join(links), ""]
     return "\n".join(lines)
 
 
