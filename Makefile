@@ -34,11 +34,13 @@ LEFT_OUT := $(filter-out $(SERVER_PAGES) $(LAB_PAGES) $(PROBE_PAGES),$(wildcard 
 CORE     := $(patsubst servers/core/%.c,$(BUILD)/core/%.o,$(wildcard servers/core/*.c))
 LOADGEN  := $(patsubst loadgen/%.c,$(BUILD)/loadgen.d/%.o,$(wildcard loadgen/*.c))
 
+PRELOADS := $(patsubst bench/tools/preload/%.c,$(BUILD)/preload/%.so,$(wildcard bench/tools/preload/*.c))
+
 .DEFAULT_GOAL := all
 .PHONY: all help
 .DELETE_ON_ERROR:
 
-all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro $(if $(SANITIZE),,$(PROBES))  ## build every server, the load generator, the probes and the small tools
+all: $(PROGRAMS) $(if $(LOADGEN),$(BUILD)/loadgen) $(BUILD)/calibrate $(BUILD)/micro $(PRELOADS) $(if $(SANITIZE),,$(PROBES))  ## build every server, the load generator, the probes and the small tools
 	@$(foreach page,$(LEFT_OUT),echo "left out: $(page) ($(call lacks,$(page)))";)
 
 help:  ## list every target with one line
@@ -92,6 +94,11 @@ $(BUILD)/calibrate: $(BUILD)/tools.d/calibrate.o $(BUILD)/core.a
 $(BUILD)/tools.d/%.o: bench/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+# Loaded before the C library of a server that is watched, sanitized or not: so without sanitizers themselves.
+$(BUILD)/preload/%.so: bench/tools/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=c11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -fPIC -shared $(LDFLAGS) -o $@ $<
 
 MICRO_PARTS := $(patsubst bench/tools/micro/%.c,$(BUILD)/micro.d/%.o,$(wildcard bench/tools/micro/*.c))
 
@@ -172,7 +179,7 @@ clean:  ## remove what was built; records and plots stay
 
 BENCH = BUILD=$(BUILD) $(PYTHON) -m bench
 
-.PHONY: bench calibrate compare list doctor plots docs demo claims claim startup anatomy crosscheck reach micro print-flags
+.PHONY: bench calibrate compare list doctor plots docs demo gate claims claim startup anatomy crosscheck reach micro print-flags
 bench:  ## run the experiments of PROFILE (quick: three minutes; full: an hour) and show what they say
 	@bench/require.sh build bench
 	@$(MAKE) --no-print-directory -j $(shell nproc) all
@@ -205,6 +212,10 @@ anatomy: all  ## system calls per request by name, in lock-step and under load, 
 crosscheck: all  ## the same servers under our load generator, wrk, h2load and ab: do they agree, and why not (half an hour)
 	@bench/require.sh bench test
 	@$(BENCH) crosscheck $(if $(BLOCKS),--blocks $(BLOCKS))
+
+gate: all  ## the exact tier: system calls, allocations, bytes and instructions per request against the ratchet (MODELS="a b", AGAINST=REV)
+	@bench/require.sh bench test
+	@$(BENCH) gate $(MODELS) $(if $(AGAINST),--against $(AGAINST))
 
 claims: all  ## published claims put to the test: PROFILE=quick (five minutes, leanings) or full (ninety, verdicts)
 	@bench/require.sh build bench

@@ -19,6 +19,9 @@ from bench import (
     demo,
     docs,
     doctor,
+    exports,
+    gate,
+    history,
     listing,
     micro,
     paths,
@@ -93,9 +96,9 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("cell", nargs="?", metavar="CELL", help="EXPERIMENT/CELL, such as rates/rate=5000")
     derive = command("derive", do_derive, "redo everything that is made from a run's raw records")
     derive.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
-    export = command("export", do_export, "print a run's derived data as CSV or TSV")
-    export.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
-    export.add_argument("--format", choices=("csv", "tsv"), default="csv")
+    exports.add_options(command("export", exports.from_options, "a run's figures in the formats of others: CSV, JUnit, Markdown and more"))
+    gate.add_options(command("gate", gate.run, "the exact tier: has a request become dearer in anything that can be counted"))
+    history.add_options(command("history", do_history, "what every run said of every arm, over time: changes of level, charts"))
     documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
     documents.add_argument("--anatomy", metavar="RUN", help="make these anatomy runs the sample first (A,B: what B has replaces A's)")
@@ -190,10 +193,8 @@ def do_derive(options: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def do_export(options: argparse.Namespace, console: Console) -> int:
-    folder = records.find(paths.results_dir(options.results), options.run)
-    sys.stdout.write(report.exported(folder, "," if options.format == "csv" else "\t"))
-    return 0
+def do_history(options: argparse.Namespace, console: Console) -> int:
+    return history.from_options(console, options)
 
 
 def do_docs(options: argparse.Namespace, console: Console) -> int:

@@ -11,11 +11,12 @@ import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from bench import host, serve
 from bench.arms import Arm
@@ -74,21 +75,31 @@ def count(arm: Arm, case: Case, requests: int, cpus: Sequence[int], undertaker: 
 
 
 @contextmanager
-def traced(arm: Arm, case: Case, cpus: Sequence[int], undertaker: host.Undertaker | None):
-    """The server under strace: where it listens, a way to list its processes, and one to count its calls so far."""
+def traced(
+    arm: Arm,
+    case: Case,
+    cpus: Sequence[int],
+    undertaker: host.Undertaker | None,
+    environment: Mapping[str, str] = MappingProxyType({}),
+):
+    """The server under strace: where it listens, a way to list its processes, and one to count its calls so far.
+
+    `environment` is the server's and not strace's own.
+    """
     with TemporaryDirectory(prefix="muxbench-") as folder:
         told = Path(folder, "calls")
         launch = serve.launch(arm, case.protocol, case.options)
-        tracer = host.Child([*STRACE, "-o", str(told), *launch.argv], cpus, undertaker)
+        given = [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
+        tracer = host.Child([*STRACE, *given, "-o", str(told), *launch.argv], cpus, undertaker)
         try:
             try:
-                target = serve.wait_ready(tracer)
+                target = serve.wait_for(tracer, launch, arm)
             except serve.Failed as why:
                 raise BenchError(f"{arm.name} under strace: {why}: {tracer.last_words()}") from None
             server = host.child_of(tracer.pid)
             yield target, lambda: serve.group_of(tracer.pid)[1:], lambda: entered(told.read_bytes())
             host.terminate(server)
-            if not tracer.wait(PATIENCE_S) or tracer.status != 0:
+            if not tracer.wait(PATIENCE_S) or (tracer.status != 0 and not arm.contender):
                 raise BenchError(f"{arm.name} under strace did not end well: {tracer.last_words()}")
         finally:
             tracer.close()
@@ -162,6 +173,8 @@ def is_whole(got: bytes, case: Case) -> bool:
     if case.protocol == "echo":
         return len(got) >= len(case.request)
     head, end, body = got.partition(HEAD_END)
+    if b"transfer-encoding: chunked" in head.lower():
+        return body.endswith(b"0\r\n\r\n")
     length = next(
         (line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), b"0"
     )

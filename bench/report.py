@@ -81,10 +81,6 @@ def derive_and_draw(folder: Path, console: Console) -> None:
     draw(folder, console)
 
 
-def exported(folder: Path, delimiter: str) -> str:
-    return derive.as_table(derive.derive(folder), delimiter)
-
-
 def show_cell(folder: Path, cell: str, console: Console) -> None:
     """The samples behind one point of a figure, in the order measured."""
     found = records.read_samples(folder)

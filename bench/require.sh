@@ -73,6 +73,7 @@ tier() {
 		need nghttp2-client command h2load
 		need netcat-openbsd command nc
 		need strace command strace
+		need valgrind command valgrind
 		need libuv1-dev module libuv  # the models that are built on libraries: left out elsewhere, complete here
 		need libevent-dev module libevent_core
 		need libev-dev header ev.h

@@ -56,12 +56,46 @@ def draw(summary: dict, name: str, width: int = 100, height: int = 20) -> str | 
             "x_tics": ", ".join(f'"{number(x)}" {position(x)}' for x in xs),
             "y_tics": ", ".join(f'"{number(y)}" {y}' for y in round_values(low / 1.3, high * 1.3)),
         }
-        script = paths.ROOT / "plots" / "terminal.gp"
-        assign = "; ".join(
-            f"{k}={v}" if isinstance(v, (int, float)) else f"{k}='{quote(v)}'" for k, v in settings.items()
-        )
-        done = subprocess.run(["gnuplot", "-e", assign, str(script)], capture_output=True, text=True, timeout=20)
+        return picture("terminal.gp", settings)
+
+
+def picture(script: str, settings: dict) -> str | None:
+    """What a gnuplot page of plots/ draws with these settings."""
+    assign = "; ".join(f"{k}={v}" if isinstance(v, (int, float)) else f"{k}='{quote(v)}'" for k, v in settings.items())
+    words = ["gnuplot", "-e", assign, str(paths.ROOT / "plots" / script)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20)
     return done.stdout.strip("\f\n") if done.returncode == 0 else None
+
+
+MOST_REVISIONS = 6  # names below a picture in characters
+
+
+def draw_history(series: dict, width: int = 100, height: int = 18) -> str | None:
+    """One series of a history (history.as_drawn) as text; None when gnuplot is missing."""
+    points = series["points"]
+    if not shutil.which("gnuplot"):
+        return None
+    names = [point["revision"] for point in points]
+    begins = [i for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+    kept = begins[:: -(-len(begins) // MOST_REVISIONS)]
+    ratios = [point["ratio"] for point in points]
+    room = max(0.15 * (max(ratios) - min(ratios)), 0.02 * max(ratios))
+    ends = [f"{level['from'] - 0.3} {level['mean']}\n{level['to'] - 0.7} {level['mean']}\n" for level in series["levels"]]
+    with tempfile.NamedTemporaryFile("w", suffix=".dat") as file:
+        file.write("".join(f"{i} {ratio}\n" for i, ratio in enumerate(ratios)) + "\n\n" + "\n".join(ends))
+        file.flush()
+        settings = {
+            "file": file.name,
+            "width": width,
+            "height": height,
+            "title_text": "; ".join([series["name"], *(change["says"] for change in series["changes"])]),
+            "y_text": f"ratio to {series['place'][5]}",
+            "low": min(ratios) - room,
+            "high": max(ratios) + room,
+            "last": len(points) - 0.5,
+            "x_tics": ", ".join(f'"{names[i]}" {i}' for i in kept),
+        }
+        return picture("terminal_history.gp", settings)
 
 
 def round_values(low: float, high: float) -> list[float]:

@@ -103,3 +103,24 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return House(tmp_path)
+
+
+class Inside:
+    """`python3 -m bench` without a process of its own: for commands that measure nothing, or little."""
+
+    def __init__(self, results: Path, capsys: pytest.CaptureFixture[str]):
+        self.results, self.capsys = results, capsys
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess:
+        from bench import cli
+
+        self.capsys.readouterr()
+        code = cli.main([*words, "--results", str(self.results)])
+        told = self.capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, told.out, told.err)
+
+
+@pytest.fixture
+def inside(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Inside:
+    monkeypatch.setenv("MUXBENCH_LOCK", str(tmp_path))
+    return Inside(tmp_path / "results", capsys)
