@@ -88,10 +88,11 @@ void knobs_exclude(const char *server, const struct knob *one, const struct knob
 		options_refuse(server, "--%s and --%s do not fit: %s", one->name, other->name, because);
 }
 
-static void print_default(const struct knob *knob)
+static void print_values(const struct knob *knob)
 {
 	if (!knob->choices) {
-		printf("default %lu%s", knob->value, knob->is_time ? "ns" : "");
+		const char *unit = knob->is_time ? "ns" : "";
+		printf("%lu%s to %lu%s; default %lu%s", knob->min, unit, knob->max, unit, knob->value, unit);
 		return;
 	}
 	const char *word = knob->choices;
@@ -104,7 +105,7 @@ void knobs_help(const struct knob *knobs)
 {
 	for (; knobs->name; knobs++) {
 		printf("  --%-16s %s; ", knobs->name, knobs->help);
-		print_default(knobs);
+		print_values(knobs);
 		putchar('\n');
 	}
 }

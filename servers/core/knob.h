@@ -22,7 +22,7 @@ void knobs_take(const char *server, struct knob *knobs, int *argc, char **argv);
 /* Ends the process with exit status 2 if both were given, as `because` they do not fit. */
 void knobs_exclude(const char *server, const struct knob *one, const struct knob *other, const char *because);
 
-/* `--help`'s lines, and `--describe`'s names, each with a comma before it. */
+/* `--help`'s lines, with what each may be, and `--describe`'s names, each with a comma before it. */
 void knobs_help(const struct knob *knobs);
 void knobs_describe(const struct knob *knobs);
 
