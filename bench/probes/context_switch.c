@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ROUNDS = 500, BATCHES = 7, ANYWHERE = -1 };
+enum { ROUNDS = 100, BATCHES_LEAST = 5, BATCHES_MOST = 31, ENOUGH_US = 500000, ANYWHERE = -1 };
 
 static int there[2], back[2];
 static cpu_set_t allowed;
@@ -42,10 +42,8 @@ static void *echo(void *cpu)
 {
 	char byte;
 	pin(*(int *)cpu);
-	for (int i = 0; i < ROUNDS * BATCHES / 2; i++) {
-		must(read(there[0], &byte, 1));
+	while (must(read(there[0], &byte, 1)) == 1)
 		must(write(back[1], &byte, 1));
-	}
 	return NULL;
 }
 
@@ -55,42 +53,49 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static double median(double *values)
+static double median(double *values, int count)
 {
-	qsort(values, BATCHES, sizeof *values, ascending);
-	return values[BATCHES / 2];
+	qsort(values, (size_t)count, sizeof *values, ascending);
+	return values[count / 2];
 }
 
 static double hand_over_us(const char *key, int ours, int theirs)
 {
-	double took_us[BATCHES];
+	double took_us[BATCHES_MOST];
+	int batches = 0;
 	char byte = 0;
 	pin(ours);
+	must(pipe(there));
+	must(pipe(back));
 	pthread_t other = probe_thread(echo, &theirs);
 	long slept = probe_slept();
-	for (int batch = 0; batch < BATCHES; batch++) {
+	uint64_t begin = clock_now_ns();
+	while (batches < BATCHES_LEAST || (batches < BATCHES_MOST && probe_us_since(begin) < ENOUGH_US)) {
 		uint64_t start = clock_now_ns();
-		for (int i = 0; i < ROUNDS / 2; i++) {
+		for (int i = 0; i < ROUNDS; i++) {
 			must(write(there[1], &byte, 1));
 			must(read(back[0], &byte, 1));
 		}
-		took_us[batch] = probe_us_since(start) / ROUNDS;
+		took_us[batches++] = probe_us_since(start) / (2 * ROUNDS);
 	}
 	slept = probe_slept() - slept;
+	close(there[1]); /* which ends the other */
 	pthread_join(other, NULL);
+	double us = median(took_us, batches);
 	facts_open(key);
-	fact_real("us", median(took_us));
-	fact_real("slept_per_round", (double)slept / (ROUNDS * BATCHES / 2.0));
+	fact_real("us", us);
+	fact_real("slept_per_round", (double)slept / (ROUNDS * batches));
 	facts_close();
-	return median(took_us);
+	return us;
 }
 
 static double calls_us(int cpu)
 {
-	double took_us[BATCHES];
+	double took_us[BATCHES_MOST];
 	char byte = 0;
 	pin(cpu);
-	for (int batch = 0; batch < BATCHES; batch++) {
+	must(pipe(there));
+	for (int batch = 0; batch < BATCHES_MOST; batch++) {
 		uint64_t start = clock_now_ns();
 		for (int i = 0; i < ROUNDS; i++) {
 			must(write(there[1], &byte, 1));
@@ -98,7 +103,7 @@ static double calls_us(int cpu)
 		}
 		took_us[batch] = probe_us_since(start) / ROUNDS;
 	}
-	return median(took_us);
+	return median(took_us, BATCHES_MOST);
 }
 
 int main(int argc, char **argv)
@@ -107,8 +112,6 @@ int main(int argc, char **argv)
 		"Two threads hand a byte to and fro: on one CPU, on two, and wherever they are put.");
 	must(sched_getaffinity(0, sizeof allowed, &allowed));
 	int first = cpu_number(0), second = cpu_number(1);
-	must(pipe(there));
-	must(pipe(back));
 	fact_real("calls_us", calls_us(first));
 	double same_us = hand_over_us("same_cpu", first, first);
 	double other_us = hand_over_us("two_cpus", first, second);
