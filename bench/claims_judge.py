@@ -61,7 +61,7 @@ def judged(ask: Ask, found: Found, left_out: list) -> Judged:
         why = Reason("noise" if firm else "too-few", hint.said) if hint.settled is None else None
         return Judged(name, hint.settled, firm, estimate, why)
     verdict = judge(name, estimate, region_of(ask.part), hint.estimate)
-    if bound and not verdict.firm and wanted >= ENOUGH:
+    if bound and not verdict.firm and blocks < wanted:
         left = Reason(bound[0].code, f"{bound[0].text}; {blocks} blocks are left")
         return Judged(name, verdict.holds, False, estimate, left)
     return verdict

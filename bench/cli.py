@@ -13,7 +13,9 @@ from bench import (
     anatomy,
     calibrate,
     check,
+    claims_agree,
     claims_command,
+    claims_run,
     compare,
     crosscheck,
     demo,
@@ -207,8 +209,10 @@ def do_docs(options: argparse.Namespace, console: Console) -> int:
 
 def do_agree(options: argparse.Namespace, console: Console) -> int:
     results = paths.results_dir(options.results)
-    cells = agree.compare(records.find(results, options.first), records.find(results, options.second))
-    return 0 if agree.show(console, cells) >= 0.9 else 1
+    first, second = records.find(results, options.first), records.find(results, options.second)
+    if claims_run.is_claims_run(first) and claims_run.is_claims_run(second):
+        return claims_agree.show(first, second, console)
+    return 0 if agree.show(console, agree.compare(first, second)) >= 0.9 else 1
 
 
 def do_check(options: argparse.Namespace, console: Console) -> int:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from claims_fakes import Fake, claim, part, run_folder
 
-from bench import claims_file, claims_ledger, claims_plan, claims_text, claims_verdict
+from bench import claims_agree, claims_file, claims_ledger, claims_plan, claims_text, claims_verdict
 from bench import docs, docs_claims, drawing
 from bench.errors import UsageError
 
@@ -131,6 +131,32 @@ def test_every_claim_of_the_house_comes_out_with_a_verdict() -> None:
     assert len(ledger["claims"]) == len(FILES) == sum(ledger["counts"].values())
     assert {one["verdict"] for one in ledger["claims"]} <= set(claims_verdict.VERDICTS)
     assert claims_text.table(ledger).count("\n") == len(FILES) + 2
+
+
+# --- two runs --------------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_agree_until_a_verdict_turns_round(tmp_path: Path, run: Path, claims: list) -> None:
+    less = run_folder(tmp_path / "results" / "less", claims, lambda arm, cell: truth(arm, cell) * 1.01)
+    console = Console(file=io.StringIO(), width=120)
+    assert claims_agree.show(run, less, console) == 0
+    assert "4 claims in both: 4 with the same word, 0 turned round, 0 lean apart" in console.file.getvalue()
+    upside_down = run_folder(tmp_path / "results" / "turned", claims, lambda arm, cell: 1 / truth(arm, cell))
+    assert claims_agree.show(run, upside_down, console) == 1
+    assert "P90: reproduced, then not reproduced" in console.file.getvalue()
+
+
+def test_another_region_is_another_part(ledger: dict) -> None:
+    other = json.loads(json.dumps(ledger))
+    by_id(other)["P92"]["parts"][0]["region"] = {"below": 0.5}
+    found, parts = claims_agree.pairs(ledger, other)
+    assert [pair.name for pair in found] == ["P90", "P91", "P93"] and "P92 direction" not in [p.name for p in parts]
+
+
+def test_leanings_may_differ() -> None:
+    apart = claims_agree.Pair("P1", "leans reproduced", "not reproduced")
+    assert apart.leans_apart and not apart.turned
+    assert not claims_agree.Pair("P1", "reproduced", "inconclusive").turned
 
 
 # --- as people read it -----------------------------------------------------------------------------------------------

@@ -185,6 +185,12 @@ def test_samples_bound_by_the_client_never_decide(planted) -> None:
     assert reasons(few, planted) == {"direction": "client-bound"}
 
 
+def test_few_blocks_say_what_took_the_others(planted) -> None:
+    lost = Fake([planted], twice, blocks=4, bound=lambda arm, cell, block: block == 0)
+    assert verdicts(lost, planted) == {"direction": "leans reproduced"}
+    assert reasons(lost, planted) == {"direction": "client-bound"}
+
+
 def test_invalid_samples_never_decide(planted) -> None:
     gone = Fake([planted], twice, invalid=lambda arm, cell, block: block % 2 == 0 or block < 4)
     assert verdicts(gone, planted) == {"direction": "inconclusive"}
