@@ -23,6 +23,8 @@
 
 enum {
 	CALLS = 1000,
+	SETTLE_MS = 20,
+	CALM_MS = 300,
 	PAGE = 4096,
 	PAGES = 64,
 	STRIDE = 64, /* pages between those that are read: further than the kernel reads ahead at random access
@@ -59,15 +61,27 @@ static void show(const char *key, int fd, bool writes)
 	facts_close();
 }
 
+/* To the last byte. What a TCP sender hears later makes room once more: a delayed acknowledgement after some 50
+ * ms, the answer to a probe of the closed window after 200. So it is full when nothing was taken for CALM_MS.
+ */
+static void fill_to_the_brim(int fd)
+{
+	for (int calm_ms = 0; calm_ms < CALM_MS; calm_ms += SETTLE_MS) {
+		if (probe_fill(fd) > 0)
+			calm_ms = 0;
+		while (write(fd, "", 1) == 1)
+			calm_ms = 0;
+		probe_sleep_ms(SETTLE_MS);
+	}
+}
+
 static void show_both(const char *kind, int reading_fd, int writing_fd)
 {
 	probe_nonblock(reading_fd, true);
 	probe_nonblock(writing_fd, true);
 	facts_open(kind);
 	show("read_empty", reading_fd, false);
-	probe_fill(writing_fd);
-	while (write(writing_fd, "", 1) == 1) /* what is left after the last large write */
-		continue;
+	fill_to_the_brim(writing_fd);
 	show("write_full", writing_fd, true);
 	facts_close();
 }

@@ -21,7 +21,7 @@
 #include <sys/types.h>
 
 /* Answers --help; refuses any but the `arguments` named, as "SERVER FILE". Ignores SIGPIPE. From here on the
- * process has five seconds: SIGALRM is taken by that limit. */
+ * process has five seconds, or PROBE_LIMIT_S of the environment: SIGALRM is taken by that limit. */
 void probe_begin(int argc, char **argv, const char *arguments, const char *shows);
 int probe_end(void); /* prints the facts; 0, for main to return */
 
@@ -54,7 +54,7 @@ struct outcome {
 	bool returned;
 	long value, slept; /* if returned; slept: how often the kernel put the caller to sleep in it */
 	int error;         /* errno if value is -1, else 0 */
-	char state;        /* else: what /proc said of it last, 'S' for a sleep that a signal may end */
+	char state;        /* else: what /proc said of it last, 'S': a sleep that a signal may end */
 	double took_us;
 };
 struct outcome probe_call(long (*call)(void *), void *argument, unsigned patience_ms);

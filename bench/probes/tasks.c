@@ -24,7 +24,7 @@
 
 enum {
 	EACH = 50,
-	ROUNDS = 9,
+	ROUNDS = 5,
 	SMALL_MIB = 10,
 	LARGE_MIB = 500,
 };

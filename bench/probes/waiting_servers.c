@@ -24,7 +24,8 @@
 enum {
 	SERVERS = 64,
 	SAMPLES = 100,
-	INTERVAL_MS = 20,
+	INTERVAL_MS = 10,
+	LOOK_MS = 2000,  /* and no longer, however busy the host is */
 	START_MS = 2000, /* for all to say READY */
 	SETTLE_MS = 100, /* for workers that start behind it */
 	PATH = 4096,
@@ -138,7 +139,8 @@ static void look_at(struct server *server, pid_t pid)
 
 static void sample_all(void)
 {
-	for (int sample = 0; sample < SAMPLES; sample++) {
+	uint64_t start = clock_now_ns();
+	for (int sample = 0; sample < SAMPLES && probe_us_since(start) < LOOK_MS * 1e3; sample++) {
 		for (int i = 0; i < count; i++) {
 			struct server *server = &servers[i];
 			if (!server->ready)
@@ -165,6 +167,7 @@ static void show(const struct server *server)
 {
 	facts_open(server->name);
 	fact_int("tasks", server->tasks);
+	fact_int("samples", server->samples);
 	fact_real("asleep_share", (double)server->asleep / server->samples);
 	fact_int("cpu_ticks", server->ticks - server->ticks_before);
 	facts_close();
@@ -197,7 +200,6 @@ int main(int argc, char **argv)
 	stop_all();
 
 	fact_int("line_of_state", line_of_state());
-	fact_int("samples", SAMPLES);
 	facts_open("servers");
 	for (const struct server *server = servers; server < servers + count; server++) {
 		if (!server->ready || server->samples == 0)
