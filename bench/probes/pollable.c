@@ -243,5 +243,6 @@ int main(int argc, char **argv)
 		"Signals, file changes, completions, timers, processes and queues as descriptors.");
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		tell(&kinds[i]);
+	probe_reap(child);
 	return probe_end();
 }
