@@ -221,12 +221,25 @@ def skew(ask: Ask) -> Found:
 
 def first_fails(ask: Ask) -> Found:
     """In each block the smallest place at which not every client was served; infinite where all were, everywhere."""
-    failed: dict[int, float] = {}
+    arm = ask.part["arm"]
+    told = []
     for cell in ask.cells():
-        place = ask.data.place(cell, ask.part["along"])
-        for block, served in ask.data.served(ask.claim, ask.part["arm"], cell).items():
-            failed[block] = min(failed.get(block, math.inf), math.inf if served else place)
-    return of_runs(ask, list(failed.values()))
+        if not any(why.code in ("limit", "missing") for why in ask.data.why(ask.claim, arm, cell)):
+            told.append((ask.data.place(cell, ask.part["along"]), ask.data.served(ask.claim, arm, cell)))
+    told.sort(key=lambda one: one[0])
+    blocks = sorted({block for _, served in told for block in served})
+    found = [first_unserved(told, block) for block in blocks]
+    return of_runs(ask, [place for place in found if place is not None])
+
+
+def first_unserved(told: list[tuple[float, dict[int, bool]]], block: int) -> float | None:
+    """None where this block has no good sample of a place before: it might have been that one."""
+    for place, served in told:
+        if block not in served:
+            return None
+        if not served[block]:
+            return place
+    return math.inf
 
 
 def calls(ask: Ask) -> Found:

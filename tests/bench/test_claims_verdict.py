@@ -14,6 +14,7 @@ from bench import claims_stats
 from bench import claims_verdict as v
 from bench.claims_judge import answers
 from bench.claims_ledger import of_data
+from bench.claims_parts import first_unserved
 from bench.claims_stats import Estimate
 
 PROBE = '[probe]\nname = "edge_trigger"\n'
@@ -368,3 +369,17 @@ def test_few_blocks_never_give_a_verdict(tmp_path: Path) -> None:
     ledgers = [of_data(Fake([one], truth(2.0), blocks=3, seed=seed), "run", "host", 0) for seed in LEDGERS]
     found = {ledger["claims"][0]["verdict"] for ledger in ledgers}
     assert found <= {"leans reproduced", "leans not reproduced", "open"} and "leans reproduced" in found
+
+
+@pytest.mark.parametrize(
+    "served, expected",
+    [
+        ([(19, {0: True}), (20, {0: False}), (21, {0: False})], 20),
+        ([(19, {0: True}), (20, {0: True})], math.inf),
+        ([(19, {0: True}), (20, {})], None),  # no good sample: it might have been this one
+        ([(19, {}), (20, {0: False})], None),
+        ([(19, {0: False}), (20, {})], 19),  # what comes after the first does not matter
+    ],
+)
+def test_the_first_that_is_not_served_is_known_only_where_all_before_it_are(served: list, expected: float | None) -> None:
+    assert first_unserved(served, 0) == expected
