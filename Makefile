@@ -112,7 +112,7 @@ $(BUILD)/micro.d/%.o: bench/tools/micro/%.c
 # One statement about the kernel each, for the claims. Sanitizers have nothing to say of the kernel: who writes a probe
 # builds it so once by hand, make probes BUILD=build/asan SANITIZE=-fsanitize=address,undefined
 .PHONY: probes
-probes: $(PROBES)
+probes: $(PROBES)  ## build the probes: a page of C for each statement about the kernel
 
 $(BUILD)/probes/%: $(BUILD)/probes.d/%.o $(PROBE_PARTS:bench/probes/%.c=$(BUILD)/probes.d/%.o)
 	@mkdir -p $(@D)
