@@ -7,7 +7,6 @@ The same server against itself in three flavours (one file, a copy, linked in an
 
 import argparse
 import io
-import json
 import os
 import random
 import shutil
@@ -22,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import compare, compare_plan, compare_run, env, host, metrics, paths, prepare, records, relink, runner
+from bench import compare, compare_plan, compare_run, compare_text, env, host, metrics, paths, prepare, records, relink, runner
 from bench.arms import Arm, from_executable
 from bench.calibrate_replay import at_most, bound, counted, measured_ratio, replay
 from bench.compare_plan import Contest, Plan, options_of
@@ -34,6 +33,7 @@ from bench.units import format_seconds
 CELL = "rate=20000"
 CHUNK = 20  # quads of one condition in a row
 PILOT_QUADS = 6
+AROUND_S = 3.0  # of a live comparison's time: the environment, staging, warm-up
 SERVER = "servers/epoll_lt"
 PLAN, QUADS, LIVE, SUMMARY = "calibrate.json", "quads.jsonl", "live.jsonl", "summary.json"
 
@@ -154,7 +154,7 @@ def carried_out(console: Console, options: argparse.Namespace) -> Path:
                 bench = compare_run.Bench(lambda s, a: measure(s, a, bed), lambda *_: held, held, keep, stop.check, lambda _: None)
                 pilot = pilot_of(bench, stage, options.seed)
                 pairs = programs(stage, loops, pilot["cpu_us"])
-                planned, confirm = compare_plan.quads_within(compare.FIRST_CELL_S - 1, 1, pilot["quad_s"])
+                planned, confirm = compare_plan.quads_within(compare.FIRST_CELL_S - AROUND_S, 1, pilot["quad_s"])
                 told = {"schema": records.SCHEMA, "seed": options.seed, "cell": CELL, "quads": planned, "confirm_quads": confirm}
                 told |= {"pilot": pilot, "loops_per_us": loops, "conditions": [asdict(one) for one in CONDITIONS]}
                 records.write_json(folder / PLAN, told)
@@ -234,8 +234,8 @@ def one_live(pair: tuple[Path, Path], seed: int, folder: Path) -> dict:
     begun = time.monotonic()
     judgement = compare.compare(Console(file=io.StringIO()), options)
     took = time.monotonic() - begun
-    kept = {key: value for key, value in judgement.as_record().items() if key != "samples"}
-    return {**json.loads(json.dumps(kept)), "took_s": round(took, 1), "seed": seed}
+    kept = compare_text.finite(judgement.as_record())
+    return {**kept, "took_s": round(took, 1), "seed": seed}
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------

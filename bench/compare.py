@@ -30,7 +30,8 @@ from bench.revisions import WORK, DoesNotBuild
 EXIT = {PASS: 0, IMPROVED: 0, INCONCLUSIVE: 0, REGRESSED: 10, CONTAMINATED: 12, MISSING: 13}
 STRICT = 11
 GOOD, BAD, SKIP, ABORT = 0, 1, 125, 255  # git-bisect(1)
-FIRST_CELL_S, NEXT_CELL_S = 30.0, 44.0
+FIRST_CELL_S, NEXT_CELL_S = 36.0, 46.0
+LEAST_S = 15.0  # to measure in, however long the building took
 CONTROL = "plain_epoll"
 PLAN = "compare.json"
 
@@ -43,7 +44,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--cells", nargs="+", default=[], metavar="CELL", help="loads such as rate=40000,size=1000, or the sets usual (one cell, the default) and wide (six)")
     command.add_argument("--metrics", metavar="A,B", help=f"default: {','.join(compare_plan.METRICS)}")
     command.add_argument("--margin", type=float, default=100 * compare_plan.MARGIN, metavar="PERCENT", help="a slowdown below it may pass (default: 5)")
-    command.add_argument("--max-time", type=float, metavar="SECONDS", help="to measure in, building aside (default: 30 for one cell, 44 for each further one)")
+    command.add_argument("--max-time", type=float, metavar="SECONDS", help="for all of it, building included (default: 36 for one cell, 46 for each further one)")
     command.add_argument("--seed", type=int, metavar="N", help="of the coins (default: from the clock; kept in the records)")
     command.add_argument("--dirty", action="store_true", help=f"B is the working tree as it stands, as {WORK} says")
     command.add_argument("--strict", action="store_true", help="exit 11 when it is inconclusive, instead of 0")
@@ -222,6 +223,7 @@ def control() -> Arm:
 
 
 def carried_out(console: Console, options: argparse.Namespace, measurer: compare_run.Measurer | None) -> tuple[Plan, list[dict], Path | None]:
+    begun = time.monotonic()
     repository = Path(options.repo or paths.ROOT)
     sides = {"A": options.a, "B": WORK if options.dirty else options.b or "HEAD"}
     found = {letter: compare_sides.recognised(letter, word, repository) for letter, word in sides.items()}
@@ -247,7 +249,7 @@ def carried_out(console: Console, options: argparse.Namespace, measurer: compare
         stack.enter_context(runner.alone(options.together))
         folder = records.create(paths.results_dir(options.results), "compare")
         try:
-            samples = measured(console, options, plan, made, held, Site(where, tools, stop, folder), measurer)
+            samples = measured(console, options, plan, made, held, Site(where, tools, stop, folder, begun), measurer)
         except (BenchError, KeyboardInterrupt):
             shutil.rmtree(folder, ignore_errors=True)  # half a comparison decides nothing
             raise
@@ -260,14 +262,16 @@ class Site:
     tools: dict
     stop: host.Stop
     folder: Path
+    begun: float
 
 
 def measured(
     console: Console, options: argparse.Namespace, plan: Plan, made: Programs, held: Arm, site: Site, measurer: compare_run.Measurer | None
 ) -> list[dict]:
     """Warm-up, plan, both passes."""
-    seconds = options.max_time or FIRST_CELL_S + NEXT_CELL_S * (len(plan.measured) - 1)
     records.write_json(site.folder / "env.json", env.collect())
+    whole = options.max_time or FIRST_CELL_S + NEXT_CELL_S * (len(plan.measured) - 1)
+    deadline = max(site.begun + whole, time.monotonic() + min(LEAST_S, whole))
     keep, said = records.Appender(site.folder), compare_text.Said(console)
     try:
         with runner.out_of_the_way(site.where.bench), runner.buried() as undertaker:
@@ -276,11 +280,10 @@ def measured(
                 bed = Bed(str(paths.build_dir() / "loadgen"), site.where, undertaker, site.stop, loops, plan.seed % 1_000_000)
                 measurer = lambda sample, arm: measure(sample, arm, bed)  # noqa: E731
             bench = compare_run.Bench(measurer, made.arm, held, keep, site.stop.check, said)
-            begun = bench.clock()
             quad_s = compare_run.warm_up(bench, plan, plan.measured)
-            compare_run.schedule(plan, seconds - (bench.clock() - begun), quad_s)
+            compare_run.schedule(plan, deadline - bench.clock(), quad_s)
             records.write_json(site.folder / PLAN, plan.as_record(records.SCHEMA))
-            compare_run.measure(bench, plan, begun + seconds)
+            compare_run.measure(bench, plan, deadline)
             return bench.samples
     finally:
         said.close()

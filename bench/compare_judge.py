@@ -48,8 +48,8 @@ class Judgement:
     why: str
     found: list[Verdict]
     control: dict
-    discarded: int
-    samples: int
+    discarded: int  # invalid windows
+    windows: int  # all of them, whose samples counted or not
 
     def as_record(self) -> dict:
         return asdict(self)
@@ -197,14 +197,14 @@ def control_of(samples: Iterable[dict]) -> dict:
     return {"samples": len(logs), "p": p, "moved": by, "spread": spread, "median_us": median}
 
 
-def contamination(control: dict, discarded: int, samples: int, verdict: str) -> str | None:
+def contamination(control: dict, discarded: int, windows: int, verdict: str) -> str | None:
     """Why the host, and not the commit, is what was seen; PASS needs no excuse, for noise cannot show that nothing is slower."""
     if verdict not in (REGRESSED, IMPROVED, INCONCLUSIVE):
         return None
     if control["p"] < MOVED_P and abs(control["moved"]) > MOVED_BY:
         return f"the control server, which nobody changed, moved by {math.expm1(control['moved']):+.0%} during the run"
-    if samples and discarded / samples > DISCARDED_SHARE:
-        return f"{discarded} of {samples} windows were invalid: the load generator was kept from its schedule"
+    if windows and discarded / windows > DISCARDED_SHARE:
+        return f"{discarded} of {windows} windows were invalid: the load generator was kept from its schedule"
     if verdict == INCONCLUSIVE and control["spread"] > RESTLESS:
         return f"the control server, which nobody changed, varied by {control['spread']:.0%} from sample to sample"
     return None
@@ -217,6 +217,7 @@ def judge(plan: Plan, samples: Sequence[dict], intervals: bool = True) -> Judgem
     ]
     control = control_of(samples)
     discarded = sum(len(s.get("discarded", [])) + (s["status"] == "invalid") for s in samples)
+    windows = len(samples) + sum(len(s.get("discarded", [])) for s in samples)
     words = {one.verdict for one in found}
     if REGRESSED in words:
         word, why = REGRESSED, worst(found, REGRESSED)
@@ -228,9 +229,9 @@ def judge(plan: Plan, samples: Sequence[dict], intervals: bool = True) -> Judgem
         word, why = IMPROVED, worst(found, IMPROVED)
     else:
         word, why = PASS, "" if found else "no server differs"
-    if excuse := contamination(control, discarded, len(samples), word):
+    if excuse := contamination(control, discarded, windows, word):
         word, why = CONTAMINATED, excuse
-    return Judgement(word, why, found, control, discarded, len(samples))
+    return Judgement(word, why, found, control, discarded, windows)
 
 
 def worst(found: Sequence[Verdict], word: str) -> str:

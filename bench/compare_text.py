@@ -84,8 +84,8 @@ def show(console: Console, plan: Plan, judgement: Judgement, folder: Path | None
     if control["median_us"]:
         console.print(
             f"control server: {control['median_us']:.2f} µs per request over {control['samples']} samples, "
-            f"spread {control['spread']:.0%}; {judgement.samples} samples in all"
-            + (f", {judgement.discarded} windows invalid" if judgement.discarded else ""),
+            f"spread {control['spread']:.0%}; {judgement.windows} windows in all"
+            + (f", {judgement.discarded} of them invalid" if judgement.discarded else ""),
             highlight=False,
             style="dim",
         )

@@ -25,7 +25,7 @@ PATTERNS = 20_000
 MOST_QUADS = 256
 Look = tuple[int, float]  # after so many quads, at this fraction of those planned: the spending function's time
 ROUNDING = 1e-5  # of single precision: a total that equals the limit does not cross it
-CLIP = 2.5  # medians of |d - shift| (about 1.7 standard deviations): beyond, a quad counts no more
+CLIP = 1.5  # medians of |d - shift| (one standard deviation of a normal): beyond, a quad counts no more
 
 
 def spent(fraction: float, level: float) -> float:
