@@ -1,10 +1,10 @@
 """What exports show: one row for each figure of a run or of a gate, whatever made it."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import derive, env, ratchet, records
+from bench.history_lines import named
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def of_comparison(told: dict, folder: Path) -> Export:
     rows = []
     for one in told["found"]:
         model, _, cell = one["contest"].partition("/")
-        place = ("compare", cell, model, one["metric"], "ratio B/A", "lower")
+        arm, _ = named(model, told["sides"]["B"])
+        place = ("compare", cell, arm, one["metric"], "ratio B/A", "lower")
         says = f"{one['verdict']}{': ' if one['note'] else ''}{one['note']}"
         rows.append(Row(*place, one["ratio"], one["low"], one["high"], COMPARED.get(one["verdict"], "failed"), says))
     for one in told["missing"]:

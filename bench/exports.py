@@ -69,6 +69,8 @@ def in_two_files(export: Export, target: Path | None, console: Console) -> int:
     """A file for each direction that has rows: the action calls any rise of the one good, and of the other bad."""
     if target is None:
         raise UsageError("--format github-action-benchmark makes two files, one for each direction: add --to DIR")
+    if not any(row.value is not None for row in export.rows):
+        console.print(f"nothing written: no figure of {export.run} has a value")
     for side, name in SIDES.items():
         found = entries(export, side)
         if found:  # the action fails on an empty list

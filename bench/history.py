@@ -60,6 +60,9 @@ def from_options(console: Console, options: argparse.Namespace) -> int:
     found = [
         series for series in read(folder, options.fingerprint) if all(word in series.name for word in options.what)
     ]
+    if not found and not options.what and not options.fingerprint:
+        console.print(f"no history in {paths.shown(folder)} yet")
+        return 0
     if not found:
         raise UsageError(f"no such series in {paths.shown(folder)}; add a run with: python3 -m bench history add RUN")
     if options.action == "show":

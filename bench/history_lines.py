@@ -71,17 +71,14 @@ def of_comparison(run: Path) -> list[dict]:
         quads = quads_of(found, contest.key)
         for side in ("A", "B"):
             told = plan.sides[side]
-            version = {
-                "revision": told.get("revision"),
-                "describe": (told.get("revision") or told["shown"])[:12],
-                "side": side,
-            }
+            arm, revision = named(contest.model, told)
+            version = {"revision": revision, "describe": revision[:12], "side": side}
             for metric in plan.metrics:
                 pairs = [pair for quad in quads if (pair := against_control(quad, side, metric))]
                 place = {
                     "experiment": "compare",
                     "cell": contest.cell,
-                    "arm": contest.model,
+                    "arm": arm,
                     "metric": metric,
                     "reference": "control",
                 }
@@ -91,6 +88,14 @@ def of_comparison(run: Path) -> list[dict]:
                         {"id": name, **about, **version, **place, "frozen": True, **ratio_of_pairs(pairs, metric)}
                     )
     return lines
+
+
+def named(model: str, side: dict) -> tuple[str, str]:
+    """An arm's name and revision: of a contender by its file, NAME@REVISION.toml where a project's gate made it."""
+    if side["kind"] != "contender":
+        return model, side.get("revision") or side["shown"]
+    name, _, revision = Path(side["word"]).name.removesuffix(".toml").partition("@")
+    return name, revision or name
 
 
 def quads_of(found: Iterable[dict], contest: str) -> list[list[dict]]:

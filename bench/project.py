@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -205,23 +205,33 @@ def of_revision(project: Project, word: str, tier: Tier) -> dict[str, dict]:
 
 
 def timed(project: Project, options: argparse.Namespace, console: Console) -> int:
-    """Both checkouts as contenders, to the comparison of all servers."""
+    """Both checkouts as contenders, to the comparison of all servers, which calls them NAME@REVISION."""
     from bench import cli
 
-    with checkout(project, options.against) as before, checkout(project, WORK) as after, TemporaryDirectory(
-        prefix="muxbench-"
-    ) as scratch:
+    results = paths.results_dir(options.results)
+    sides = (
+        (options.against, name_of(project.root, options.against)),
+        (WORK, name_of(project.root, "HEAD", "--dirty")),
+    )
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory(prefix="muxbench-"))
         files = []
-        for word, tree in (("before", before), ("after", after)):
-            path = Path(scratch, f"{word}.toml")
-            path.write_text(as_contender(project, tree))
-            files.append(str(path))
+        for word, revision in sides:
+            tree = stack.enter_context(checkout(project, word))
+            files.append(f"./{project.name}@{revision}.toml")
+            Path(scratch, files[-1]).write_text(as_contender(project, tree))
         words = ["compare", *files, *(["--cells", *project.gate["cells"]] if "cells" in project.gate else [])]
         words += ["--margin", f"{100 * project.gate['margin']:g}"] if "margin" in project.gate else []
         words += ["--together"] if options.together else []
-        words += ["--results", options.results] if options.results else []
-        console.print(f"timed: {project.name} of {options.against} and as it stands", highlight=False)
-        return cli.main(words)
+        stack.enter_context(chdir(scratch))
+        return cli.main([*words, "--results", str(results)])
+
+
+def name_of(root: Path, word: str, *options: str) -> str:
+    """A commit's short name; the working tree's has `-dirty` where it differs."""
+    if options:
+        return revisions.git(root, "describe", "--always", "--exclude=*", *options) or WORK
+    return revisions.git(root, "rev-parse", "--short", f"{word}^{{commit}}") or word
 
 
 def as_contender(project: Project, tree: Path) -> str:

@@ -1,4 +1,4 @@
-"""Exports against the documented rules of each format, written down here from the sources that bench/exports.py names."""
+"""Exports against the documented rules of each format, written down from the sources that bench/exports.py names."""
 
 import csv
 import io
@@ -104,7 +104,38 @@ def nasty() -> Export:
     return Export("run", NASTY, "REGRESSED", rows)
 
 
-EXPORTS = {"a run": lambda: export_rows.read(SAMPLE), "a gate": of_a_gate, "nasty words": nasty}
+def of_a_comparison() -> Export:
+    sides = {
+        letter: {"kind": "contender", "word": f"./mine@{letter}.toml", "shown": f"mine@{letter}"} for letter in "AB"
+    }
+    one = {
+        "contest": "contender/rate=10000",
+        "metric": "p50_us",
+        "verdict": "REGRESSED",
+        "note": "",
+        "ratio": 1.1,
+        "low": 1.08,
+        "high": 1.12,
+    }
+    unsure = one | {
+        "metric": "server_cpu_us_per_req",
+        "verdict": "INCONCLUSIVE",
+        "note": "no complete quad",
+        "ratio": None,
+        "low": None,
+        "high": None,
+    }
+    missing = [{"contest": "contender/size=9", "side": "A", "why": "A: cannot"}]
+    told = {"run": "r", "verdict": "REGRESSED", "sides": sides, "found": [one, unsure], "missing": missing}
+    return export_rows.of_comparison(told, SAMPLE)
+
+
+EXPORTS = {
+    "a run": lambda: export_rows.read(SAMPLE),
+    "a gate": of_a_gate,
+    "a comparison": of_a_comparison,
+    "nasty words": nasty,
+}
 every = pytest.mark.parametrize("make", EXPORTS.values(), ids=EXPORTS)
 
 
@@ -161,6 +192,13 @@ def test_junit(make) -> None:
         for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             assert int(suite.get(attribute)) == len(list(suite.iter(tag)))
         assert int(suite.get("tests")) == len(suite.findall("testcase"))
+
+
+def test_a_comparison_is_told_by_the_servers_name_and_what_regressed_fails() -> None:
+    root = ElementTree.fromstring(exports.junit(of_a_comparison()).encode())
+    told = [(case.get("classname"), case.get("name"), [child.tag for child in case]) for case in root.iter("testcase")]
+    assert told[0] == ("compare.mine", "rate=10000 p50_us", ["failure"])
+    assert [tags for _, _, tags in told] == [["failure"], [], ["error"]]
 
 
 def test_junit_fails_what_regressed_and_nothing_else() -> None:

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT, Inside
 from rich.console import Console
 
-from bench import changepoints, history, history_lines, records, terminal_plot
+from bench import changepoints, compare_plan, history, history_lines, records, terminal_plot
 from bench.errors import UsageError
 from plots import history as drawing
 
@@ -106,6 +106,50 @@ def test_the_reference_is_chosen_frozen_first_and_a_wrong_one_is_explained() -> 
         history_lines.reference_of("e", experiment, "nonsense")
 
 
+def comparison(folder: Path, b_over_a: float) -> Path:
+    """A recorded comparison of two revisions of a project: eight quads, the control always at 100 µs."""
+    folder.mkdir(parents=True)
+    sides = {
+        letter: {"kind": "contender", "word": f"./mine@{letter * 7}.toml", "shown": f"./mine@{letter * 7}.toml"}
+        for letter in "AB"
+    }
+    contest = compare_plan.Contest("contender", "rate=10000", {"mode": "open"}, {}, {})
+    plan = compare_plan.Plan(1, sides, [contest], {}, metrics=("p50_us",))
+    records.write_json(folder / "compare.json", plan.as_record(records.SCHEMA))
+    shutil.copy(SAMPLE / "env.json", folder)
+    latency_ns = {"A": 200_000.0, "B": 200_000.0 * b_over_a, "control": 100_000.0}
+    lines = []
+    for block in range(8):
+        for place, arm in enumerate(("A", "B", "control", "B", "A")):
+            told = {"schema": 1, "id": f"{block}/{place}", "cell": contest.key, "block": block, "arm": arm, "pass": 1}
+            told |= {
+                "role": "control" if arm == "control" else "arm",
+                "status": "ok",
+                "started": f"2026-01-0{block + 1}",
+            }
+            told |= {
+                "options": {"mode": "open"},
+                "load": {"latency_intended_ns": {"p50": latency_ns[arm] * (1 + block / 100)}},
+            }
+            lines.append(told)
+    lines.append(lines[0] | {"id": "second pass", "pass": 2, "load": {"latency_intended_ns": {"p50": 1.0}}})
+    (folder / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_a_comparison_adds_both_sides_against_its_frozen_control(tmp_path: Path) -> None:
+    lines = history_lines.lines_of(comparison(tmp_path / "run", 1.1))
+    assert [(line["arm"], line["revision"], line["side"]) for line in lines] == [
+        ("mine", "AAAAAAA", "A"),
+        ("mine", "BBBBBBB", "B"),
+    ]
+    assert [line["ratio"] for line in lines] == pytest.approx([2.0, 2.2]) and all(line["frozen"] for line in lines)
+    assert len({line["id"] for line in lines}) == 2 and all(line["blocks"] == 8 for line in lines)
+    history.keep(tmp_path / "history", lines)
+    (series_found,) = history.read(tmp_path / "history")
+    assert [history.revision_of(line) for line in series_found.lines] == ["AAAAAAA", "BBBBBBB"]
+
+
 def runs_of(folder: Path, count: int, step_at: int, host: str = "host0", first: int = 0) -> list[dict]:
     """A made-up history: one arm that becomes a tenth dearer at a revision."""
     rng = np.random.default_rng(7)
@@ -169,7 +213,9 @@ def test_the_command_adds_shows_and_charts(inside: Inside) -> None:
     runs_of(inside.results / history.FOLDER, 30, step_at=18)
     shown = inside("history", "show", "p99_us", "--fingerprint", "host0")
     assert shown.returncode == 0 and "(worse) from abc009 on" in shown.stdout, shown.stdout
-    charted = inside("history", "chart", "p99_us", "--fingerprint", "host0", "--to", str(inside.results.parent / "charts"))
+    charted = inside(
+        "history", "chart", "p99_us", "--fingerprint", "host0", "--to", str(inside.results.parent / "charts")
+    )
     assert charted.returncode == 0, charted.stderr
     assert len(list((inside.results.parent / "charts").glob("host0-*.svg"))) == 1
     assert "(worse) from abc009 on" in charted.stdout and "runs, oldest first" in charted.stdout
