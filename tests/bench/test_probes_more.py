@@ -4,25 +4,10 @@ Each is run once; what a host cannot run is skipped with the probe's own reason.
 """
 
 import functools
-import json
-import subprocess
 
-import pytest
+import test_probes
 
-from bench import paths
-
-
-@functools.cache
-def run(name: str) -> subprocess.CompletedProcess:
-    return subprocess.run([paths.build_dir() / "probes" / name], capture_output=True, text=True, timeout=30)
-
-
-def facts(name: str) -> dict:
-    done = run(name)
-    if done.returncode == 77:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["facts"]
+facts = functools.cache(test_probes.facts_of)
 
 
 def test_what_is_level_triggered_is_told_until_nothing_is_left() -> None:
