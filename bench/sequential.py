@@ -68,13 +68,14 @@ def rejected_at(
     rows = PATTERNS + 1
     crossed = np.zeros(rows, dtype=bool)
     for quads, fraction in (look for look in looks if look[0] <= len(excess)):
+        may_cross = int(spent(fraction, level) * rows) - int(crossed.sum())
+        if may_cross <= 0:
+            continue
         counts = weights(np.abs(excess[:quads])).astype(np.float32)
         totals = np.concatenate([[np.sign(excess[:quads]) @ counts], counts @ patterns()[:quads]])
-        may_cross = int(spent(fraction, level) * rows) - int(crossed.sum())
-        if may_cross > 0:
-            left = totals[~crossed]
-            limit = np.partition(left, -may_cross - 1)[-may_cross - 1]
-            crossed |= ~crossed & (totals > limit + ROUNDING * abs(limit))
+        left = totals[~crossed]
+        limit = np.partition(left, -may_cross - 1)[-may_cross - 1]
+        crossed |= ~crossed & (totals > limit + ROUNDING * abs(limit))
         if crossed[0]:
             return quads
     return None

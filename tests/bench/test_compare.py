@@ -16,7 +16,7 @@ import tiny
 from conftest import ROOT
 from rich.console import Console
 
-from bench import compare, compare_judge, compare_plan, compare_run, compare_sides, compare_text, records, relink, revisions
+from bench import compare, compare_judge, compare_plan, compare_run, compare_sides, compare_text, paths, records, relink, revisions
 from bench.arms import Arm
 from bench.compare_judge import CONTAMINATED, IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSED
 from bench.errors import BenchError, UsageError
@@ -310,6 +310,26 @@ def test_ctrl_c_leaves_nothing_behind(shop: Shop, when: str) -> None:
     assert os.listdir(shop.scratch) == [] and list(shop.results.glob("*")) == []
     living = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(shop.folder) not in living
+
+
+BUILT = paths.build_dir()
+HAVE = all((BUILT / name).exists() for name in ("loadgen", "calibrate", "arms/plain_epoll", "servers/epoll_lt", "servers.d/epoll_lt.o"))
+
+
+@pytest.mark.skipif(not HAVE, reason="the servers are not built (make)")
+def test_real_servers_are_staged_alike_measured_and_gone(tmp_path: Path) -> None:
+    """A few quads of the real thing; a busy machine may make them invalid, and no figure is judged."""
+    words = ["build", "build", "--models", "epoll_lt", "--measure-identical", "--max-time", "1.5", "--together", "--results", str(tmp_path)]
+    words[:2] = [str(BUILT)] * 2
+    done = subprocess.run([sys.executable, "-m", "bench", "compare", *words], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode in (0, 12), done.stdout + done.stderr
+    run = next(tmp_path.iterdir())
+    found = records.read_samples(run)
+    assert {(s["arm"], s["role"]) for s in found} == {("A", "arm"), ("B", "arm"), ("control", "control")}
+    good = [s for s in found if s["status"] == "ok"]
+    assert all(s["load"]["counts"]["completed"] > 0 and "bins" not in json.dumps(s) for s in good)
+    a, b = (json.loads((run / "compare.json").read_text())["contests"][0][side]["argv"][0] for side in "ab")
+    assert len(a) == len(b) and a != b and not Path(a).exists()
 
 
 # --- building and linking --------------------------------------------------------------------------------------------
