@@ -176,7 +176,8 @@ def per_connection(arm: Arm, bed: Bed) -> dict[str, Value] | None:
             quiet = lockstep.Quiet(lambda: serve.group_of(server.pid))
             seen = []
             for count in (FEW, MANY):
-                idle_memory.join(crowd, target, count)
+                while len(crowd) < count:  # one by one: what many at once would need depends on who was how fast
+                    idle_memory.join(crowd, target, len(crowd) + 1)
                 quiet.wait()
                 dirty = sum(idle_memory.smaps(pid).get("Private_Dirty", 0) for pid in serve.group_of(server.pid))
                 seen.append({"private dirty": dirty} | allocated(allocations()))

@@ -320,3 +320,13 @@ def test_wrong_words_are_refused(gate: Callable, words: tuple[str, ...], complai
 def test_valgrind_is_asked_for_with_the_other_tools_of_the_tests() -> None:
     tier = (ROOT / "bench" / "require.sh").read_text().partition("\ttest)")[2].partition(";;")[0]
     assert "need valgrind command valgrind" in tier
+
+
+def test_the_committed_ratchet_is_readable_and_names_pages() -> None:
+    files = sorted(paths.RATCHET.glob("*.json"))
+    assert files, "no baseline is committed"
+    for path in files:
+        kept = json.loads(path.read_text())
+        assert path.stem == ratchet.key(kept["toolchain"])
+        assert set(kept["models"]) <= {page.stem for page in (ROOT / "servers").glob("*.c")}
+        assert kept["models"]["epoll_lt"]["figures"]["calls"]["echo"] == ECHO
