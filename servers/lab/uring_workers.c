@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/syscall.h>
 
 enum {
 	SUBMISSIONS = 256,
@@ -59,7 +60,6 @@ static struct options options;
 static struct worker *workers;      /* in memory that child processes share */
 static struct counters at_the_door; /* errors of the main thread, when it accepts */
 static int stop_fd;                 /* an eventfd that all workers watch; nobody reads it */
-static pthread_barrier_t open_door; /* with --accept dispatch: passed when all rings are there */
 
 static struct knob knobs[] = {
 	{"accept",
@@ -74,9 +74,11 @@ enum { SHARED, REUSEPORT, DISPATCH };
 
 static void check_knobs(void);
 static void start_ring(struct io_uring *ring);
+static void enable_ring(struct io_uring *ring);
 static void start_workers(int listen_fd);
 static void deal_out(int listen_fd);
 static void pass(struct io_uring *door, const struct io_uring_cqe *cqe);
+static void submit_pass(struct io_uring *door, int fd);
 static bool stop_workers(void);
 static int report(void);
 static void *work(void *argument);
@@ -116,9 +118,6 @@ int main(int argc, char **argv)
 	options = options_parse(&model, argc, argv);
 	check_knobs();
 	int listen_fd = server_start(&options, 0);
-	struct io_uring tried; /* where there is none, this thread is the one to say so */
-	start_ring(&tried);
-	io_uring_queue_exit(&tried);
 	start_workers(listen_fd);
 
 	if (knobs[HOW].value == DISPATCH) {
@@ -143,10 +142,20 @@ static void check_knobs(void)
 		options_refuse(model.name, "--accept reuseport and --listen do not fit: only TCP has ports");
 }
 
+/* Disabled, until the thread that is going to use it enables it: that one is then the single issuer. */
 static void start_ring(struct io_uring *ring)
 {
-	unsigned flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
+	unsigned flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_R_DISABLED;
 	uring_start(ring, SUBMISSIONS, COMPLETIONS, flags, "6.1");
+	io_uring_unregister_ring_fd(ring); /* the place in a table that belongs to this thread */
+}
+
+/* By hand: liburing 2.3 declares a helper that its library lacks. */
+static void enable_ring(struct io_uring *ring)
+{
+	if (syscall(SYS_io_uring_register, ring->ring_fd, IORING_REGISTER_ENABLE_RINGS, NULL, 0) != 0)
+		die("io_uring_register: %s", strerror(errno));
+	io_uring_register_ring_fd(ring);
 }
 
 static void start_workers(int listen_fd)
@@ -155,11 +164,11 @@ static void start_workers(int listen_fd)
 	stop_fd = eventfd(0, EFD_CLOEXEC);
 	if (stop_fd < 0)
 		die("eventfd: %s", strerror(errno));
-	pthread_barrier_init(&open_door, NULL, options.workers + 1);
 	for (unsigned i = 0; i < options.workers; i++) {
 		struct worker *worker = &workers[i];
 		worker->core = options.core;
 		LIST_INIT(&worker->clients);
+		start_ring(&worker->ring);
 		worker->listen_fd = listen_fd;
 		if (knobs[HOW].value == REUSEPORT && i == 0)
 			crew_share_port(listen_fd);
@@ -176,7 +185,7 @@ static void deal_out(int listen_fd)
 {
 	struct io_uring door;
 	start_ring(&door);
-	pthread_barrier_wait(&open_door);
+	enable_ring(&door);
 	submit_stop(&door, uring_stop_fd());
 	submit_accept(&door, listen_fd);
 	server_ready(listen_fd, &options);
@@ -201,18 +210,14 @@ static void deal_out(int listen_fd)
 	io_uring_queue_exit(&door);
 }
 
-/* To the next worker's ring; or, where that did not take it, out. */
+/* What the accept brings goes to the next worker; what a worker's ring did not take, to the one after it. */
 static void pass(struct io_uring *door, const struct io_uring_cqe *cqe)
 {
-	static unsigned next;
 	enum operation operation = (enum operation)(cqe->user_data & OPERATION_BITS);
-	if (operation == ACCEPT && cqe->res >= 0) {
-		const struct worker *worker = &workers[next++ % options.workers];
-		struct io_uring_sqe *sqe = uring_sqe(door);
-		io_uring_prep_msg_ring(sqe, worker->ring.ring_fd, (unsigned)cqe->res, PASS, 0);
-		io_uring_sqe_set_data64(sqe, (uint64_t)cqe->res << FD_SHIFT | PASS);
+	errno = cqe->res < 0 ? -cqe->res : 0;
+	if (operation == ACCEPT && !errno) {
+		submit_pass(door, cqe->res);
 	} else if (operation == ACCEPT) {
-		errno = -cqe->res;
 		int failure = net_accept_failure(errno);
 		if (failure == NET_FAILED)
 			die("accept: %s", strerror(errno));
@@ -220,14 +225,21 @@ static void pass(struct io_uring *door, const struct io_uring_cqe *cqe)
 			count_error(&at_the_door);
 			pause_here((struct pause){.kind = PAUSE_SLEEP, .amount = RETRY_NS});
 		}
-	} else if (operation == PASS && cqe->res < 0) {
-		errno = -cqe->res;
-		if (errno == EINVAL || errno == EBADFD)
-			cannot_run("--accept dispatch: a message from ring to ring: %s; it needs Linux 6.3",
-				strerror(errno));
-		count_error(&at_the_door);
-		close((int)(cqe->user_data >> FD_SHIFT));
+	} else if (operation == PASS && errno == EINVAL) {
+		cannot_run("--accept dispatch: messages from ring to ring: %s; they need Linux 6.3",
+			strerror(errno));
+	} else if (operation == PASS && errno) { /* it is not enabled yet, or has no room */
+		submit_pass(door, (int)(cqe->user_data >> FD_SHIFT));
 	}
+}
+
+static void submit_pass(struct io_uring *door, int fd)
+{
+	static unsigned next;
+	const struct worker *worker = &workers[next++ % options.workers];
+	struct io_uring_sqe *sqe = uring_sqe(door);
+	io_uring_prep_msg_ring(sqe, worker->ring.ring_fd, (unsigned)fd, PASS, 0);
+	io_uring_sqe_set_data64(sqe, (uint64_t)fd << FD_SHIFT | PASS);
 }
 
 /* False if a worker process did not end well. */
@@ -254,16 +266,13 @@ static int report(void)
 	return server_report_workers(&sum, requests, each, of_each, options.workers);
 }
 
-/* A ring is made by the thread that uses it: it is then the single issuer. */
 static void *work(void *argument)
 {
 	struct worker *worker = argument;
-	start_ring(&worker->ring);
+	enable_ring(&worker->ring);
 	uring_provide(&worker->ring, &worker->buffers, BUFFERS, BUFFER_BYTES);
 	submit_stop(&worker->ring, stop_fd);
-	if (knobs[HOW].value == DISPATCH)
-		pthread_barrier_wait(&open_door);
-	else
+	if (knobs[HOW].value != DISPATCH)
 		accept_again(worker);
 	while (!worker->stopping)
 		turn(worker);
