@@ -62,7 +62,7 @@ def judged(ask: Ask, found: Found, left_out: list) -> Judged:
         return Judged(name, hint.settled, firm, estimate, why)
     verdict = judge(name, estimate, region_of(ask.part), hint.estimate)
     if bound and not verdict.firm and blocks < wanted:
-        left = Reason(bound[0].code, f"{bound[0].text}; {blocks} blocks are left")
+        left = Reason(bound[0].code, f"{blocks} of {wanted} blocks are left: {bound[0].text}")
         return Judged(name, verdict.holds, False, estimate, left)
     return verdict
 

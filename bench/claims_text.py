@@ -5,6 +5,7 @@ All of it is made from what claims_ledger.py derives; nothing here looks at a sa
 
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import shorten
 
 from rich.console import Console
 from rich.padding import Padding
@@ -23,6 +24,7 @@ SIGNS = {
     claims_verdict.UNTESTABLE: ("–", "dim"),
 }
 NOTHING = "–"
+MANY = 3  # reasons in a table
 REPLICATION = (
     "Every figure of ours comes from this project's servers in place of the author's, on the host named below: "
     "a replication of what was said, not a repetition of their run. Regions were fixed before the run."
@@ -77,7 +79,10 @@ def ours(part: dict) -> str:
 
 
 def whys(claim: dict) -> str:
-    return "; ".join(f"{why['text']} [{why['code']}]" for why in claim["why"])
+    """Why there is no verdict, or no firmer one; of much the beginning, for `claim show --id` has the whole."""
+    told = [f"{shorten(why['text'], 120, placeholder=' …')} [{why['code']}]" for why in claim["why"][:MANY]]
+    more = len(claim["why"]) - MANY
+    return "; ".join(told + ([f"and {more} more"] if more > 0 else []))
 
 
 # --- Markdown --------------------------------------------------------------------------------------------------------
@@ -211,7 +216,8 @@ def show_claim(claim: dict, source: dict, against: list[str], figure: Path | Non
         rows[f"quote{len(rows)}"] = f"“{quote}”"
     rows |= {"in short": source.get("paraphrase"), "theirs": source.get("numbers")}
     rows |= {"regime": claim["regime"], "ours": claim["ours"]}
-    rows |= {"against": ", ".join(against), "why": whys(claim), "file": claim["file"]}
+    why = "; ".join(f"{why['text']} [{why['code']}]" for why in claim["why"])
+    rows |= {"against": ", ".join(against), "why": why, "file": claim["file"]}
     rows |= {"figure": figure and paths.shown(figure)}
     grid = Table.grid(padding=(0, 2))
     for name, words in rows.items():

@@ -137,4 +137,7 @@ def draw() -> list[Path]:
     if not ledger():
         return []
     claims_ledger.write(SAMPLE)
-    return drawing.drawn("plots.claims", SAMPLE, "--svg", "--text", "--to", FIGURES)
+    made = drawing.drawn("plots.claims", SAMPLE, "--svg", "--text", "--to", FIGURES)
+    for path in set(FIGURES.glob("*.svg")) - set(made):  # of claims that the sample before this one had
+        path.unlink()
+    return made

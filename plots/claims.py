@@ -34,7 +34,7 @@ def draw(ledger: dict, claim: dict) -> Figure:
     """One claim: its parts, and the curves behind them."""
     curves = [part for part in claim["parts"] if part.get("curve")]
     rows, below = math.ceil(len(curves) / 2), textwrap.wrap(notes(claim), 172)
-    under = textwrap.wrap("  ·  ".join([who(claim), claim["regime"]]), 132)
+    under = textwrap.wrap("  ·  ".join([who(claim), claim["regime"]]), 122)
     head, low = HEAD + LINE * len(under), FOOT + LINE * len(below)
     height = head + low + STRIP * len(claim["parts"]) + CURVE * rows
     figure = plt.figure(figsize=(WIDTH, height))
@@ -55,9 +55,10 @@ def above(figure: Figure, claim: dict, under: list[str], height: float) -> None:
     title, how = f"{claim['id']}  {claim['title']}", LOOKS[claim["verdict"]]
     figure.text(0.012, 1 - 0.10 / height, title, fontsize=min(13, 13 * 84 / len(title)), fontweight="bold", va="top")
     verdict = {"fontsize": 10, "fontweight": "bold", "color": how.ink, "va": "top"}
-    figure.text(0.012, 1 - 0.40 / height, f"{how.sign} {claim['verdict']}", **verdict)
+    told = figure.text(0.012, 1 - 0.40 / height, f"{how.sign} {claim['verdict']}", **verdict)
+    beside = max(0.17, told.get_window_extent().x1 / figure.bbox.width + 0.015)
     for row, line in enumerate(under):
-        figure.text(0.17, 1 - (0.41 + LINE * row) / height, line, fontsize=8.5, color=FAINT, va="top")
+        figure.text(beside, 1 - (0.41 + LINE * row) / height, line, fontsize=8.5, color=FAINT, va="top")
 
 
 def who(claim: dict) -> str:
@@ -90,7 +91,7 @@ def strip(figure: Figure, part: dict, top: float, share: float, height: float) -
     figure.text(0.012, second, "\n".join(asked), **small)
     figure.text(RIGHT + 0.02, first, f"{how.sign} {part['verdict']}", color=how.ink, **bold)
     found = textwrap.wrap(part["ours"], 44)[:2]
-    found += textwrap.wrap(part["why"]["text"], 44)[:3] if part["why"] else []
+    found += textwrap.wrap(textwrap.shorten(part["why"]["text"], 126, placeholder=" …"), 44) if part["why"] else []
     figure.text(RIGHT + 0.02, second, "\n".join(found), **small)
     axis = figure.add_axes((LEFT, top - share + 0.30 / height, RIGHT - LEFT, share - 0.42 / height))
     if is_told(part):
@@ -208,7 +209,9 @@ def curve(axis: Axes, part: dict) -> None:
         at, drawn = [place[one] for one in x], {"linestyle": how.line, "marker": how.marker, "label": line["arm"]}
         axis.fill_between(at, low, high, color=how.colour, alpha=0.15, linewidth=0)
         axis.plot(at, middle, color=how.colour, **drawn)
+    middles = [point[1] for line in shown["lines"] for point in line["points"]]
     if shown.get("level") is not None:
+        middles.append(shown["level"])
         axis.axhline(shown["level"], color="#7FA6C9", linewidth=0.9)
     for one in shown.get("crossovers", []):
         axis.axvspan(max(one["low"], min(place.values())), one["high"], color="#DDDDDD", linewidth=0)
@@ -216,6 +219,8 @@ def curve(axis: Axes, part: dict) -> None:
     axis.set_xscale("log")
     if all(p[1] > 0 and p[2] > 0 for line in shown["lines"] for p in line["points"]):
         axis.set_yscale("log")
+        low, high = axis.get_ylim()  # a band of two blocks may leave the picture, a point may not
+        axis.set_ylim(max(low, min(middles) / 4), min(high, max(middles) * 4))
         log_axis(axis.yaxis)
     axis.set_xticks(list(place.values()), [number(x) for x in place], fontsize=7.5)
     axis.set_xticks([], minor=True)

@@ -299,6 +299,15 @@ def test_each_measured_claim_and_the_whole_ledger_are_drawn(run: Path) -> None:
     assert all(path.stat().st_size > 5000 for path in made) and made[0].parent == run / "figures" / "claims"
 
 
+def test_figures_of_a_sample_replace_those_before(tmp_path: Path, sampled: Path, monkeypatch) -> None:
+    monkeypatch.setattr(docs_claims, "FIGURES", tmp_path / "figures")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "p01.svg").write_text("of a claim that the sample has no more")
+    monkeypatch.setattr(drawing, "drawn", lambda *words: [Path(words[-1]) / "p90.svg"])
+    assert docs_claims.draw() == [tmp_path / "figures" / "p90.svg"]
+    assert not (tmp_path / "figures" / "p01.svg").exists()
+
+
 def test_a_figure_shades_what_confirms() -> None:
     from plots import claims as figure
 
