@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Inside
 
-from bench import arms, callgrind, env, exact, gate_tier, lockstep, paths, placement, ratchet
+from bench import arms, callgrind, env, exact, gate_tier, lockstep, paths, placement, ratchet, revisions
 from bench.errors import BenchError
 from bench.measure import Bed
 
@@ -102,6 +102,22 @@ def test_a_planted_call_is_found_by_name_against_a_ratchet_and_accepted_only_for
     assert [entry["why"] for entry in kept["allowed"]] == ["a test plants it"]
     better = gate(build, *words)
     assert better.returncode == 0 and "better  epoll_lt echo: -1 fcntl per request (1 → 0)" in better.stdout
+
+
+def test_against_another_revision_no_baseline_is_needed(
+    planted: Path, gate: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revision's build is stood in for: bench/revisions.py has tests of its own."""
+    can_trace()
+    build = paths.build_dir()
+    words = ("epoll_lt", "--only", "calls", "--cases", "echo", "--against", "HEAD")
+    monkeypatch.setattr(revisions, "built", lambda *_: build)
+    found = gate(planted, *words)
+    assert found.returncode == 10 and "+1 fcntl per request" in found.stdout, found.stdout + found.stderr
+    monkeypatch.setattr(revisions, "built", lambda *_: planted)
+    fixed = gate(build, *words)
+    assert fixed.returncode == 0 and "-1 fcntl per request (1 → 0)" in fixed.stdout, fixed.stdout + fixed.stderr
+    assert "against revision HEAD" in fixed.stdout
 
 
 def test_it_is_found_every_time(planted: Path) -> None:
@@ -309,6 +325,7 @@ def test_an_update_keeps_what_was_not_measured_and_lists_every_allowance() -> No
         (("--allow-worse", "why"), "--allow-worse needs a reason, and --update beside it"),
         (("--update", "--against", "HEAD"), "one at a time"),
         (("--project", "/nowhere"), "/nowhere is no folder"),
+        (("epoll_lt", "--only", "calls", "--against", "no-such-revision"), "names no commit"),
         (("--mode", "timed"), "--mode is for --project"),
     ],
 )
