@@ -260,7 +260,7 @@ RUN_TESTS  = @BUILD=$(BUILD) $(PYTHON) tests/run.py
 .PHONY: test conformance conformance-asan conformance-tsan conformance-lab conformance-liars interop
 test:  ## build everything plain and under sanitizers, run every suite: N passed, N failed, N skipped
 	@bench/require.sh build bench test
-	@$(MAKE) --no-print-directory $(TEST_PARTS)
+	@$(MAKE) --no-print-directory -j$(shell nproc) $(TEST_PARTS)
 	$(RUN_TESTS)
 
 conformance: all  ## one scenario list over every server and every protocol it speaks (SERVERS=a,b: only these)
