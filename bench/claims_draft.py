@@ -5,6 +5,7 @@ often as the one that wants most.  Arrivals and counts belong to their claim.
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,12 @@ from bench.experiment import Experiment, cell_key
 from bench.plan import Sample, one_block, pre_pass
 from bench.units import parse_time_ns
 
-RUNS = {"probe": {"quick": 5, "full": 20}, "arrivals": {"quick": 3, "full": 12}, "count": {"quick": 2, "full": 3}}
+RUNS = {"probe": {"quick": 3, "full": 20}, "arrivals": {"quick": 3, "full": 12}, "count": {"quick": 2, "full": 3}}
+SLOW_S, FEWEST_RUNS = 1.0, 2  # a quick run has probes that take so long no more often than runs can agree
 COUNTED_REQUESTS = 40  # in each of a count's two rounds, unless the claim says otherwise
-PROBE_S, COUNT_S, PER_COUNTED_S, ARRIVALS_S = 0.15, 0.45, 0.002, 0.12  # beside waiting; measured on a 2-core machine
+# Seconds for the time told before a run, beside what a sample waits for; measured on a 2-core machine.
+PROBE_S, COUNT_S, PER_COUNTED_S, ARRIVALS_S = 0.06, 0.2, 0.002, 0.1
+TAKES = re.compile(r"Takes about ([0-9.]+) s\.")  # in a probe's opening comment, where it is more
 
 
 def series_of(claim: Claim) -> str:
@@ -67,7 +71,8 @@ class Draft:
         if claim.kind == "experiment":
             return claim.experiment.profiles[self.profile].blocks
         told = claim.setup.get("runs") if self.profile == "quick" else claim.setup.get("runs_full")
-        return told or RUNS[claim.kind][self.profile]
+        few = claim.kind == "probe" and self.profile == "quick" and probe_s(claim.setup["name"]) >= SLOW_S
+        return told or (FEWEST_RUNS if few else RUNS[claim.kind][self.profile])
 
     def leave_out(self, series: str, cell: str, arm: str, why: str) -> None:
         entry = {"experiment": series, "cell": cell, "arm": arm, "why": why}
@@ -122,8 +127,15 @@ def add_probe(claim: Claim, draft: Draft) -> None:
     path = probe_path(name)
     arm = Arm(name, (paths.from_root(path),), arms.file_hash(path), paths.from_root(path), kind="probe")
     draft.arms[arm_key(series_of(claim), arm)] = arm.as_record()
-    options = {"arguments": arguments, "expected_s": PROBE_S}
+    options = {"arguments": arguments, "expected_s": probe_s(name)}
     add_runs(claim, draft, {}, runs, [(arm, "probe", options, {})])
+
+
+def probe_s(name: str) -> float:
+    """How long a probe takes, as its page says."""
+    comment = (paths.PROBES / f"{name}.c").read_text().partition("*/")[0]
+    found = TAKES.search(comment)
+    return float(found[1]) + PROBE_S if found else PROBE_S
 
 
 def add_arrivals(claim: Claim, draft: Draft) -> None:

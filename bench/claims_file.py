@@ -27,7 +27,7 @@ SOURCES = {  # which statistics can be had of which source
     "count": ("calls",),
 }
 DEFAULTS = {  # how long and how often, for experiments written inline
-    "quick": {"blocks": 3, "warmup": "40ms", "duration": "150ms", "load": {"probe": "20ms"}},
+    "quick": {"blocks": 3, "warmup": "30ms", "duration": "100ms", "load": {"probe": "20ms"}},
     "full": {"blocks": 12, "warmup": "100ms", "duration": "700ms"},
 }
 SEED_TEXTS = {"A": "async-io-blog.txt", "B": "nonblocking-io.txt"}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bench import checked, metrics_more
-from bench.claims_draft import RUNS
+from bench.claims_draft import FEWEST_RUNS, RUNS, SLOW_S
 from bench.claims_file import DEFAULTS, SOURCES
 
 COMMON = ("name", "statistic", "says", "theirs", "region")  # what every part may have
@@ -76,7 +76,8 @@ def lengths(summary: dict) -> str:
     ]
     lines.append(f"| an experiment in the claim | {windows[0]} | {windows[1]} |")
     lines.append("| a shared experiment | as its file says | as its file says |")
-    lines += [f"| `{kind}` | {runs['quick']} runs | {runs['full']} runs |" for kind, runs in RUNS.items()]
+    few = {"probe": f" ({FEWEST_RUNS} where one takes {SLOW_S:g} s or more)"}
+    lines += [f"| `{k}` | {runs['quick']} runs{few.get(k, '')} | {runs['full']} runs |" for k, runs in RUNS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -8,6 +8,7 @@
  * fast as they can, with at most 100 that wait: a load on which nobody is too busy.
  *
  * libraries: m
+ * Takes about 1.4 s.
  */
 #include "probe.h"
 

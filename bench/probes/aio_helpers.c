@@ -6,6 +6,7 @@
  * not begun, although its data is there. When one of the twenty gets its data, its thread takes the next in the
  * queue, which may be as silent as the others. A child with aio_init(64) has no such wall there, only a later
  * one.
+ * Takes about 1 s.
  */
 #include "probe.h"
 

@@ -15,6 +15,7 @@
  * own.
  *
  * Try: build/probes/backlog
+ * Takes about 3 s.
  */
 #include "probe.h"
 

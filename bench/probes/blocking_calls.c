@@ -13,6 +13,7 @@
  * which take what fits, and say how much that was.
  *
  * Try: build/probes/blocking_calls
+ * Takes about 1.3 s.
  */
 #include "probe.h"
 

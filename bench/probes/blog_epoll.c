@@ -18,6 +18,7 @@
  * AddressSanitizer the faulty servers die with a report instead.
  *
  * Try: build/probes/blog_epoll
+ * Takes about 2 s.
  */
 #include "probe.h"
 

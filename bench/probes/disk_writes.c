@@ -12,6 +12,7 @@
  * us.
  *
  * Try: build/probes/disk_writes (TMPDIR chooses the disk)
+ * Takes about 0.2 s.
  */
 #include "probe.h"
 

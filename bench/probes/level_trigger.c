@@ -12,6 +12,7 @@
  * the time that it queued for one, too.
  *
  * Try: build/probes/level_trigger
+ * Takes about 0.2 s.
  */
 #include "probe.h"
 

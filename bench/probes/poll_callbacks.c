@@ -12,6 +12,7 @@
  *
  * Needs /dev/fuse, and root or a user namespace. The file system is seen by this process alone, and ends with
  * it.
+ * Takes about 0.4 s.
  */
 #include "probe.h"
 

@@ -5,6 +5,7 @@
  * compute are bound to the CPUs: with more threads than CPUs all of them run a little at a time, and all finish
  * late together. The times are in lengths of a job. A computing job is over when its thread has had that much
  * CPU, so what else the host does delays it and does not shorten it.
+ * Takes about 2.5 s.
  */
 #include "probe.h"
 

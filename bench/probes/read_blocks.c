@@ -10,6 +10,7 @@
  * never wait: a regular file at its end, and /dev/null; both say 0, end of file, with the flag or without.
  *
  * Try: build/probes/read_blocks
+ * Takes about 1.6 s.
  */
 #include "probe.h"
 

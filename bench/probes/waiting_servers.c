@@ -9,6 +9,7 @@
  * is counted apart.
  *
  * Try: make && build/probes/waiting_servers
+ * Takes about 3 s.
  */
 #include "probe.h"
 

@@ -209,8 +209,17 @@ def test_probes_are_shared_by_their_arguments(tmp_path: Path, monkeypatch: pytes
     more = SAID.replace("X02", "X03").replace("runs = 4", "runs = 6")
     other = SAID.replace("X02", "X04").replace("runs = 4", 'arguments = ["--long"]')
     made = planned(tmp_path, monkeypatch, SAID, more, other)
-    assert len(made.samples) == 6 + 5
+    assert len(made.samples) == 6 + claims_draft.RUNS["probe"]["quick"]
     assert len(made.claims["X02"]["samples"]) == len(made.claims["X03"]["samples"]) == 6
+
+
+def test_a_probe_says_on_its_page_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = {"slow": "/* slow: waits.\n * Takes about 2.5 s.\n */\n", "soon": "/* soon: looks. */\n// Takes about 9 s.\n"}
+    monkeypatch.setattr(claims_draft.paths, "PROBES", tmp_path)
+    for name, text in pages.items():
+        (tmp_path / f"{name}.c").write_text(text)
+    assert claims_draft.probe_s("slow") == 2.5 + claims_draft.PROBE_S
+    assert claims_draft.probe_s("soon") == claims_draft.PROBE_S
 
 
 def test_a_variant_means_something_in_its_own_claim_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
