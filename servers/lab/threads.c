@@ -383,7 +383,8 @@ static enum outcome receive(struct worker *worker, struct client *client)
 }
 
 /* Writability is asked for only after EAGAIN; or when the turns are used up, to be called again at once. From
- * this call on the client may be another worker's. */
+ * this call on the client may be another worker's: the lock that the kernel takes for it, and for the wait,
+ * orders what one has written before what the next one reads (ThreadSanitizer does not know of it). */
 static void arm(struct client *client, int operation)
 {
 	unsigned wants = conn_wants(&client->conn);
