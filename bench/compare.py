@@ -226,6 +226,7 @@ def carried_out(console: Console, options: argparse.Namespace, measurer: compare
     begun = time.monotonic()
     repository = Path(options.repo or paths.ROOT)
     sides = {"A": options.a, "B": WORK if options.dirty else options.b or "HEAD"}
+    compare_sides.refuse_records(list(sides.values()))
     found = {letter: compare_sides.recognised(letter, word, repository) for letter, word in sides.items()}
     for side in found.values():
         if line := compare_sides.said_of(side):
@@ -237,6 +238,7 @@ def carried_out(console: Console, options: argparse.Namespace, measurer: compare
         metrics=compare_plan.metrics_of(options.metrics), margin=options.margin / 100,
     )
     where = place(server=options.server_cpus, client=options.client_cpus)
+    plan.notes += weather(where)
     again = "nothing of this comparison is kept"
     with ExitStack() as stack:
         stop = stack.enter_context(host.Stop(again))
@@ -254,6 +256,14 @@ def carried_out(console: Console, options: argparse.Namespace, measurer: compare
             shutil.rmtree(folder, ignore_errors=True)  # half a comparison decides nothing
             raise
     return plan, samples, folder
+
+
+def weather(where: Placement) -> list[str]:
+    """What is known to disturb before the first sample."""
+    found = [where.shared] if where.shared else []
+    if os.getloadavg()[0] > prepare.BUSY:
+        found.append(f"other programs use this host (load average {os.getloadavg()[0]:.1f}); it may come out as contaminated")
+    return found
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench import arms, contenders, host, paths, revisions
+from bench import arms, contenders, host, paths, records, revisions
 from bench.arms import Arm
 from bench.errors import BenchError, UsageError
 from bench.revisions import WORK, Revision
@@ -75,11 +75,6 @@ def recognised(letter: str, word: str, repository: Path) -> Side:
         return Side(letter, word, revision=revisions.resolve(WORK, repository))
     if (path / "servers").is_dir() and path.resolve() != repository.resolve():
         return Side(letter, word, folder=path.resolve())
-    if any((path / name).is_file() for name in ("plan.json", "compare.json")):
-        raise UsageError(
-            f"{word} is a recorded run: two runs were measured at different times, so nothing pairs them; "
-            "see how well they agree with: python3 -m bench agree RUN RUN"
-        )
     if path.is_dir() and word not in (".", ".."):
         raise UsageError(f"{word} is no build folder: it has no servers/; build one with: make BUILD={word}")
     if path.is_file():
@@ -94,6 +89,22 @@ def recognised(letter: str, word: str, repository: Path) -> Side:
         raise UsageError(
             f"{word!r} names no commit, build folder or contender: {error}{shallow}"
         ) from None
+
+
+def refuse_records(words: Sequence[str]) -> None:
+    """Runs that were recorded are not gated: nothing pairs their samples, and between hosts not even ratios carry over."""
+    runs = [Path(word) for word in words if any((Path(word) / name).is_file() for name in ("plan.json", "compare.json"))]
+    hosts = {records.read_json(run / "env.json")["fingerprint"] for run in runs if (run / "env.json").is_file()}
+    if len(hosts) > 1:
+        raise UsageError(
+            f"{runs[0]} and {runs[1]} are of different hosts or settings (fingerprints {' and '.join(sorted(hosts))}); "
+            "have both revisions measured in one run: python3 -m bench compare REVISION REVISION"
+        )
+    if runs:
+        raise UsageError(
+            f"{runs[0]} is a recorded run: two runs were measured at different times, so nothing pairs them; "
+            "see how well they agree with: python3 -m bench agree RUN RUN, or keep them with: python3 -m bench history add RUN"
+        )
 
 
 def said_of(side: Side) -> str | None:

@@ -37,17 +37,21 @@ def create(results: Path, label: str) -> Path:
 
 
 def write_json(path: Path, value: dict) -> None:
-    """Writes a whole file or none: to a neighbour first, then renamed over."""
-    neighbour = path.with_name(path.name + ".part")
+    """Writes a whole file or none: to a neighbour first, then renamed over; into a pipe or /dev/null as it comes."""
+    special = path.exists() and not path.is_file()  # to rename over a device would take it from everybody
+    neighbour = path if special else path.with_name(path.name + ".part")
     try:
         with open(neighbour, "w") as file:
             json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
             file.write("\n")
             file.flush()
-            os.fsync(file.fileno())
-        neighbour.replace(path)
+            if not special:
+                os.fsync(file.fileno())
+        if not special:
+            neighbour.replace(path)
     except OSError as error:
-        neighbour.unlink(missing_ok=True)
+        if not special:
+            neighbour.unlink(missing_ok=True)
         raise BenchError(f"{paths.shown(path)} cannot be written: {error.strerror}") from None
 
 

@@ -1,6 +1,7 @@
 """Records: durable, never rewritten, readable after a kill, refused when newer."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,12 @@ def test_runs_are_told_apart_and_the_newest_is_found(tmp_path: Path) -> None:
     assert records.find(tmp_path, first.name) == first
     with pytest.raises(UsageError, match="did you mean"):
         records.find(tmp_path, first.name + "x")
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    records.write_json(tmp_path / "pipe", {"schema": 1})
+    assert json.loads(os.read(reader, 100)) == {"schema": 1} and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    assert os.listdir(tmp_path) == ["pipe"]
