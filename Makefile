@@ -244,7 +244,7 @@ compare: $(GATE_PARTS)  ## is B slower than A? both are built and measured in on
 	@bench/require.sh bench
 	@$(BENCH) compare $(A) $(B) $(if $(CELLS),--cells $(CELLS)) $(if $(MODELS),--models $(MODELS))
 
-calibrate: all $(GATE_PARTS) $(BUILD)/arms/slowed-0-0 $(BUILD)/arms/slowed-0-1  ## how often does `make compare` err, and what does it find: the same server twice, and slowed ones (20 minutes)
+calibrate: all $(GATE_PARTS) $(BUILD)/arms/slowed-0-0 $(BUILD)/arms/slowed-0-1  ## how often does `make compare` err, and what does it find: the same server twice, and slowed ones (half an hour)
 	@bench/require.sh bench
 	@$(BENCH) calibrate
 
