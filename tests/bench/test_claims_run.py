@@ -249,7 +249,7 @@ def test_all_claims_fit_into_their_time(monkeypatch: pytest.MonkeyPatch) -> None
     claims = claims_file.load_all()
     for profile, most_s in claims_run.WITHIN_S.items():
         made = claims_plan.make(claims, profile, 1, 20_000, None, lambda wanted: None)
-        assert made.expected_s < most_s, profile
+        assert made.expected_s + claims_run.LEDGER_S < most_s, profile
 
 
 def played(
