@@ -53,7 +53,7 @@ class Tier:
         for arm in wanted:
             begun = time.monotonic()
             try:
-                found = self.of_arm(arm, rounds)
+                found = self.twice(arm, rounds)
                 self.outcome.figures[arm.name] = {"figures": found.figures, "libraries": libraries_of(arm)}
                 self.outcome.notes += [note for note in found.notes if note not in self.outcome.notes]
                 self.tell(f"{arm.name}: {time.monotonic() - begun:.1f} s")
@@ -61,6 +61,13 @@ class Tier:
                 self.away[arm.name] = f"this host cannot run it: {why}"
             except (BenchError, OSError) as why:
                 self.outcome.missing.append(f"{arm.name}: {why}")
+
+    def twice(self, arm: Arm, rounds: int) -> exact.Found:
+        """A server that fails is asked once more: on a crowded host one may miss every patience."""
+        try:
+            return self.of_arm(arm, rounds)
+        except (BenchError, OSError):
+            return self.of_arm(arm, rounds)
 
     def of_arm(self, arm: Arm, rounds: int) -> exact.Found:
         kinds = ("calls",) if arm.kind == "contender" else self.kinds  # not ours to load libraries into
@@ -95,7 +102,7 @@ class Tier:
         return found
 
     def judge(self, before: dict[str, dict] | None, wanted: dict[str, Arm], chosen: bool, strict: bool) -> None:
-        """Every change of every model; what rose is measured again, and has risen if it did so twice."""
+        """Every change of every model; what rose or is lost is measured again, and is so if it was so twice."""
         if before is None:
             self.outcome.notes += [f"{model}: {why}" for model, why in self.away.items()]
             return
@@ -108,7 +115,8 @@ class Tier:
                 self.outcome.notes.append(f"{model}: its baseline is for {known}; not judged")
             else:
                 changes = ratchet.judge(model, told["figures"], now["figures"])
-                if any(change.verdict == "worse" for change in changes):
+                lost = self.lost(model, told["figures"], now["figures"])
+                if lost or any(change.verdict == "worse" for change in changes):
                     now["figures"] = ratchet.merge(now["figures"], self.of_arm(wanted[model], 1).figures)
                     changes = ratchet.judge(model, told["figures"], now["figures"])
                 self.outcome.changes += changes
@@ -120,7 +128,9 @@ class Tier:
         """Cells that the baseline has and this measurement has not, though it asked for them."""
         cells = [(kind, case) for kind in self.kinds for case in before.get(kind, {})]
         asked = [(kind, case) for kind, case in cells if not self.cases or case in self.cases]
-        return [f"{model} {case}: no {kind} could be counted" for kind, case in asked if case not in after.get(kind, {})]
+        return [
+            f"{model} {case}: no {kind} could be counted" for kind, case in asked if case not in after.get(kind, {})
+        ]
 
     def absent(self, model: str, chosen: bool, strict: bool) -> None:
         """A model of the baseline that was not measured: asked for others, cannot run here, or really missing."""

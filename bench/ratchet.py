@@ -153,14 +153,15 @@ def compare(kind: str, name: str, before: Value | None, after: Value | None) -> 
 
 
 def merge(one: Figures, other: Figures) -> Figures:
-    """Two measurements of a model: what they agree on, and the span of what they do not."""
+    """Two measurements of a model: what they agree on, the span of what they do not, and what only one of them has."""
     merged: Figures = {}
-    for kind, cases in one.items():
-        merged[kind] = {}
-        for case, values in cases.items():
-            again = other.get(kind, {}).get(case, {})
-            both = {name: (values.get(name, 0.0), again.get(name, 0.0)) for name in sorted({*values, *again})}
-            merged[kind][case] = {name: span(kind, name, *pair) for name, pair in both.items()}
+    for kind in {**one, **other}:
+        first, second = one.get(kind, {}), other.get(kind, {})
+        merged[kind] = {**second, **first}
+        for case in [case for case in first if case in second]:
+            names = sorted({*first[case], *second[case]})
+            pairs = {name: (first[case].get(name, 0.0), second[case].get(name, 0.0)) for name in names}
+            merged[kind][case] = {name: span(kind, name, *pair) for name, pair in pairs.items()}
     return merged
 
 

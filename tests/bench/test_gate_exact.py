@@ -230,6 +230,9 @@ def test_two_measurements_are_kept_as_what_they_agree_on() -> None:
     one, other = {"calls": {"echo": ECHO | {"futex": 2.0}}}, {"calls": {"echo": ECHO | {"futex": [1.5, 3.0]}}}
     assert ratchet.merge(one, other) == {"calls": {"echo": ECHO | {"futex": [1.5, 3.0]}}}
     assert ratchet.merge(one, {"calls": {"echo": ECHO}})["calls"]["echo"]["futex"] == [0.0, 2.0]
+    assert (
+        ratchet.merge({"calls": {}}, one) == one == ratchet.merge(one, {"calls": {}})
+    ), "what one lacks, the other has"
 
 
 class Once(gate_tier.Tier):
@@ -259,11 +262,20 @@ def test_what_rose_once_and_not_again_has_not_risen() -> None:
     assert [c.verdict for c in verdict(more, ECHO).changes] == ["moved"]
 
 
-def test_missing_cells_have_a_code_of_their_own() -> None:
+def test_what_could_not_be_counted_once_is_counted_again() -> None:
     tier = Once(ECHO)
+    tier.outcome.figures["m"] = {"figures": {"calls": {}}, "libraries": {}}
+    tier.judge({"m": {"figures": {"calls": {"echo": ECHO}}, "libraries": {}}}, {"m": None}, False, False)
+    assert tier.outcome.code() == 0 and tier.outcome.figures["m"]["figures"] == {"calls": {"echo": ECHO}}
+
+
+def test_missing_cells_have_a_code_of_their_own() -> None:
+    tier = Once({})
+    tier.cases = None
+    tier.of_arm = lambda arm, rounds: exact.Found({"calls": {}})
     before = {name: {"figures": {"calls": {"echo": ECHO}}, "libraries": {}} for name in ("gone_model", "kept")}
     tier.outcome.figures["kept"] = {"figures": {"calls": {}}, "libraries": {}}
-    tier.judge(before, {}, chosen=False, strict=False)
+    tier.judge(before, {"kept": None}, chosen=False, strict=False)
     assert tier.outcome.code() == 13
     assert [line.split(":")[0] for line in tier.outcome.missing] == ["gone_model", "kept echo"]
 
