@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from plots.style import FAINT, INK, heading, save
 
 WIDTH, HEIGHT = 8.2, 4.4
+BESIDE = 0.35  # live ones stand a little to the right, so that bars do not hide each other
 REPLAYED, LIVE, MARGIN = "#0072B2", "#D55E00", "#E4E4E4"
 
 
@@ -29,12 +30,12 @@ def draw(summary: dict) -> Figure:
     points += [(100 * math.expm1(row["log_ratio"][0]), row.get("replays"), row["live"]) for row in slowed if "replays" in row]
     axis.axhspan(0, 5, color=MARGIN, zorder=0)
     axis.axvline(5, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.annotate("the margin", (5, 52), xytext=(4, 0), textcoords="offset points", color=FAINT, fontsize=8)
+    axis.annotate("the margin", (5, 100), xytext=(-4, 0), textcoords="offset points", color=FAINT, fontsize=8, ha="right")
     series(axis, [(x, replays) for x, replays, _ in points if replays and replays["comparisons"]], REPLAYED, "o", "replayed", "-")
-    series(axis, [(x, live) for x, _, live in points if live["comparisons"]], LIVE, "D", "live", "none")
+    series(axis, [(x + BESIDE, live) for x, _, live in points if live["comparisons"]], LIVE, "D", "live", "none")
     axis.set_xlabel("CPU per request over the other side's, as the whole recording measured it [%]")
     axis.set_ylabel("comparisons that said REGRESSED [%]")
-    axis.set_ylim(-2, 102)
+    axis.set_ylim(-3, 107)
     axis.legend(loc="lower right")
     said = f"one model, one load, {summary['plan']['quads']} quads at most; 0 %: the same server on both sides; band: 5 %"
     heading(figure, HEIGHT, "What the gate finds, and how often it errs", said)
@@ -57,10 +58,10 @@ def series(axis: Axes, points: list[tuple[float, dict]], colour: str, marker: st
         markeredgecolor=colour, markersize=6 if line == "-" else 7,
     )  # fmt: skip
     if line == "-":
-        for x, y, (_, count) in zip(xs, ys, points):
-            place, side = ((7, 7), "left") if y < 90 else ((-8, -14), "right")
+        for x, y, end, (_, count) in zip(xs, ys, ends, points):
+            at, place = (100 * end[1], (4, 5)) if y < 80 else (100 * end[0], (4, -12))
             axis.annotate(
-                f"{count['regressed']} of {count['comparisons']}", (x, y), xytext=place, textcoords="offset points", fontsize=7.5, color=INK, ha=side
+                f"{count['regressed']} of {count['comparisons']}", (x, at), xytext=place, textcoords="offset points", fontsize=7.5, color=INK, ha="right"
             )  # fmt: skip
 
 
