@@ -359,3 +359,15 @@ def test_the_committed_ratchet_is_readable_and_names_pages() -> None:
         assert path.stem == ratchet.key(kept["toolchain"])
         assert set(kept["models"]) <= {page.stem for page in (ROOT / "servers").glob("*.c")}
         assert kept["models"]["epoll_lt"]["figures"]["calls"]["echo"] == ECHO
+
+
+def test_the_document_has_the_numbers_of_the_code() -> None:
+    text = (ROOT / "docs" / "gate.md").read_text().partition("## The exact tier")[2]
+    (share, amount), (page_share, page_amount) = (
+        ratchet.TOLERANCE[key] for key in (("instructions", "user"), ("memory", "private dirty"))
+    )
+    assert f"two processes of {callgrind.LOW} and {callgrind.HIGH} requests" in text
+    assert f"beyond {share:.0%} and {amount:.0f} instructions".replace("%", " %") in text
+    assert f"beyond {page_share:.0%} and {page_amount:.0f} bytes".replace("%", " %") in text
+    assert f"at {exact.FEW} and {exact.MANY} connections" in text
+    assert {kind for kind in exact.KINDS if f"| {kind} |" in text} == set(exact.KINDS)
