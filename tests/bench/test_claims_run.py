@@ -18,8 +18,8 @@ from rich.console import Console
 from test_claims_file import ARRIVALS, COUNT, MEASURED, PAGE, PROBE, example
 from test_runner import outcomes, plan_ids, processes_of, wait_until
 
-from bench import arms, checked, claims_arrivals, claims_draft, claims_file, claims_names, claims_plan, claims_run
-from bench import cli, needs, paths, plan, records
+from bench import arms, checked, claims_agree, claims_arrivals, claims_draft, claims_file, claims_names, claims_plan
+from bench import claims_run, cli, needs, paths, plan, records
 from bench.claims_data import Data
 from bench.errors import UsageError
 
@@ -214,7 +214,7 @@ def test_probes_are_shared_by_their_arguments(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_probe_says_on_its_page_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pages = {"slow": "/* slow: waits.\n * Takes about 2.5 s.\n */\n", "soon": "/* soon: looks. */\n// Takes about 9 s.\n"}
+    pages = {"slow": "/* slow: waits.\n * Takes about 2.5 s.\n */\n", "soon": "/* soon: looks. */\n// Takes about 9 s."}
     monkeypatch.setattr(claims_draft.paths, "PROBES", tmp_path)
     for name, text in pages.items():
         (tmp_path / f"{name}.c").write_text(text)
@@ -262,6 +262,23 @@ def played(
     run.sent_ns, run.answered_ns = list(map(ns, sent)), dict(enumerate(map(ns, answered)))
     run.all_read_ns, run.unread_ns = ns(all_read), ns(unread)
     return run.interleaved()
+
+
+def ledger(**verdicts: str) -> dict:
+    claims = [{"id": id, "verdict": one, "parts": [{"name": "a", "verdict": one}]} for id, one in verdicts.items()]
+    return {"claims": claims}
+
+
+def test_two_ledgers_agree_unless_a_verdict_flips() -> None:
+    first = ledger(P1="reproduced", P2="reproduced", P3="inconclusive", P4="not reproduced")
+    second = ledger(P1="reproduced", P2="not reproduced", P3="reproduced", P5="not reproduced")
+    found = claims_agree.pairs(first, second)
+    assert [one.name for one in found] == ["P1", "P1 a", "P2", "P2 a", "P3", "P3 a"], "what both have"
+    assert [one.name for one in found if one.flips] == ["P2", "P2 a"]
+    said = io.StringIO()
+    assert claims_agree.show(Console(file=said), found) == 2
+    assert "FLIPS" in said.getvalue() and "2 of 6 verdicts" in said.getvalue()
+    assert claims_agree.show(Console(file=said), claims_agree.pairs(first, first)) == 0
 
 
 def test_whether_requests_interleave_is_told_by_looks_in_time_only() -> None:
