@@ -19,6 +19,7 @@ from bench.plan import Sample
 from bench.serve import Failed, Unavailable, how_ended, wait_ready
 from bench.units import format_cpus, parse_time_ns
 
+LOOKS = 4  # at the server's threads in the time of a window
 SLACK_S = 20.0  # what the load generator may take beyond its windows: connecting thousands, draining
 
 
@@ -34,7 +35,7 @@ class Bed:
     seed: int = 1
     files: dict[int, str] = field(default_factory=dict)  # blocks -> path of a file for /file/N
     apart: netns.Topology | None = None  # for the samples whose topology is netns
-    count_threads: bool = False  # in the middle of each window, for who asks for it: a look at /proc
+    count_threads: bool = False  # under load, for who asks for it: a few looks at /proc
 
     def entering(self, sample: Sample, side: str) -> Callable[[], None] | None:
         """How a process of this side gets into its network namespace; None over loopback."""
@@ -130,8 +131,7 @@ def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sam
         loadgen = host.Child(argv, bed.placement.client, bed.undertaker, bed.entering(sample, "client"))
         try:
             if bed.count_threads:
-                host.wait_any([loadgen, server], middle_s(sample), bed.stop)
-                record["server"]["threads_loaded"] = threads_of(pids)
+                record["server"]["threads_loaded"] = most_threads(loadgen, server, pids, sample, bed)
             record["load"] = drive(loadgen, server, sample, bed.stop)
             record["server"] |= memory_of(server)
         finally:
@@ -150,17 +150,20 @@ def memory_of(server: host.Child) -> dict:
     return {"rss_loaded_kib": host.memory_kib(server.pid), "peak_rss_kib": host.memory_kib(server.pid, "VmHWM")}
 
 
-def middle_s(sample: Sample) -> float:
-    """From the load generator's start to about the middle of the measured window."""
-    return plan.expected_s(sample) - plan.START_STOP_S - parse_time_ns(sample.options["duration"]) / 2e9
+def most_threads(loadgen: host.Child, server: host.Child, pids: list[int], sample: Sample, bed: Bed) -> int | None:
+    """The most threads that these processes had at any of a few looks while the load lasted; None if one was gone.
 
-
-def threads_of(pids: list[int]) -> int | None:
-    """How many threads these processes have now; None where one of them is gone."""
-    try:
-        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in pids)
-    except OSError:
-        return None
+    Several looks, for nobody knows when on a busy host all connections stand.
+    """
+    duration_s = parse_time_ns(sample.options["duration"]) / 1e9
+    end = time.monotonic() + plan.expected_s(sample) + SLACK_S
+    most = 0
+    while time.monotonic() < end and not host.wait_any([loadgen, server], duration_s / LOOKS, bed.stop):
+        found = [host.memory_kib(pid, "Threads") for pid in pids]
+        if None in found:
+            return None
+        most = max(most, sum(found))
+    return most or None
 
 
 def drive(loadgen: host.Child, server: host.Child, sample: Sample, stop: host.Stop | None) -> dict:

@@ -79,7 +79,7 @@ MORE = {
         Metric(
             "rss_kib", "resident memory at its highest", "KiB", "lower", lambda r: dig(r, "server", "peak_rss_kib")
         ),
-        Metric("threads", "threads under load", "threads", "lower", lambda r: dig(r, "server", "threads_loaded")),
+        Metric("threads", "most threads under load", "threads", "lower", lambda r: dig(r, "server", "threads_loaded")),
         Metric("failed_share", "requests without a good reply", "share", "lower", lambda r: failed_share(r), "linear"),
     )
 }
