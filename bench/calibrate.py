@@ -15,15 +15,28 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from bench import compare, compare_plan, compare_run, compare_text, env, host, metrics, paths, prepare, records, relink, runner
+from bench import (
+    compare,
+    compare_plan,
+    compare_programs,
+    compare_run,
+    compare_text,
+    env,
+    host,
+    metrics,
+    paths,
+    prepare,
+    records,
+    relink,
+    runner,
+)
 from bench.arms import Arm, from_executable
-from bench.calibrate_replay import at_most, bound, counted, measured_ratio, replay
+from bench.calibrate_derive import CONDITIONS, LIVE, PLAN, QUADS, SUMMARY, derive, found, show
 from bench.compare_plan import Contest, Plan, options_of
 from bench.errors import BenchError, UsageError
 from bench.measure import Bed, measure
@@ -35,36 +48,31 @@ CHUNK = 20  # quads of one condition in a row
 PILOT_QUADS = 6
 AROUND_S = 3.0  # of a live comparison's time: the environment, staging, warm-up
 SERVER = "servers/epoll_lt"
-PLAN, QUADS, LIVE, SUMMARY = "calibrate.json", "quads.jsonl", "live.jsonl", "summary.json"
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is compared, and what the gate should say of it."""
-
-    name: str
-    label: str
-    alike: bool = False
-    percent: float | None = None  # of a request's CPU, added in work
-    calls: int = 0
-
-
-CONDITIONS = (
-    Condition("same", "A against A: one file", alike=True),
-    Condition("copy", "A against A: a copy", alike=True),
-    Condition("relinked", "A against A: linked in another order", alike=True),
-    *(Condition(f"slow{p:02}", f"{p} % more work per request", percent=p) for p in (2, 5, 10, 20)),
-    Condition("call", "one more system call per request", calls=1),
-)
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--live-alike", type=int, default=10, metavar="N", help="live comparisons of a server with itself (default: 10)")
-    command.add_argument("--live-slowed", type=int, default=5, metavar="N", help="live comparisons with a server slowed by 10 %% (default: 5)")
-    command.add_argument("--quads", type=int, default=240, metavar="N", help="recorded of each pair that is alike, half as many of each other (default: 240)")
+    command.add_argument(
+        "--live-alike", type=int, default=10, metavar="N", help="live comparisons of a server with itself (default: 10)"
+    )
+    command.add_argument(
+        "--live-slowed",
+        type=int,
+        default=5,
+        metavar="N",
+        help="live comparisons with a server slowed by 10 %% (default: 5)",
+    )
+    command.add_argument(
+        "--quads",
+        type=int,
+        default=240,
+        metavar="N",
+        help="recorded of each pair that is alike, half as many of each other (default: 240)",
+    )
     command.add_argument("--replays", type=int, default=400, metavar="N", help="of each condition (default: 400)")
     command.add_argument("--seed", type=int, default=1, metavar="N")
-    command.add_argument("--from", dest="run", metavar="RUN", help="measure nothing: put a recording through the gate again")
+    command.add_argument(
+        "--from", dest="run", metavar="RUN", help="measure nothing: put a recording through the gate again"
+    )
 
 
 def from_options(console: Console, options: argparse.Namespace) -> int:
@@ -79,13 +87,6 @@ def from_options(console: Console, options: argparse.Namespace) -> int:
     return 0
 
 
-def found(results: Path, name: str) -> Path:
-    folder = next((path for path in (Path(name), results / name) if (path / PLAN).is_file()), None)
-    if folder is None:
-        raise UsageError(f"no calibration {name!r} in {paths.shown(results)}: a folder with {PLAN}")
-    return folder
-
-
 # --- the servers -----------------------------------------------------------------------------------------------------
 
 
@@ -93,7 +94,10 @@ def made(target: str) -> Path:
     """A target of this tree's Makefile, up to date."""
     path = paths.build_dir() / target
     done = subprocess.run(
-        ["make", "-s", "--no-print-directory", f"BUILD={paths.build_dir()}", str(path)], cwd=paths.ROOT, capture_output=True, text=True,
+        ["make", "-s", "--no-print-directory", f"BUILD={paths.build_dir()}", str(path)],
+        cwd=paths.ROOT,
+        capture_output=True,
+        text=True,
         env={name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")},
     )  # fmt: skip
     if done.returncode != 0:
@@ -139,7 +143,7 @@ def staged(pair: tuple[Path, Path], stage: Path, name: str) -> dict[str, Arm]:
 
 def carried_out(console: Console, options: argparse.Namespace) -> Path:
     """The pilot, the recordings, the live comparisons; everything is on disk before the next begins."""
-    tools, held, where = prepare.tools(), compare.control(), place()
+    tools, held, where = prepare.tools(), compare_programs.control(), place()
     loops = tools["calibrate"]["loops_per_us"]
     folder = records.create(paths.results_dir(options.results), "calibrate")
     with ExitStack() as stack:
@@ -151,14 +155,24 @@ def carried_out(console: Console, options: argparse.Namespace) -> Path:
                 bed = Bed(str(paths.build_dir() / "loadgen"), where, undertaker, stop, loops, options.seed)
                 keep = records.Appender(folder)
                 stack.callback(keep.close)
-                bench = compare_run.Bench(lambda s, a: measure(s, a, bed), lambda *_: held, held, keep, stop.check, lambda _: None)
+                bench = compare_run.Bench(
+                    lambda s, a: measure(s, a, bed), lambda *_: held, held, keep, stop.check, lambda _: None
+                )
                 pilot = pilot_of(bench, stage, options.seed)
                 pairs = programs(stage, loops, pilot["cpu_us"])
                 planned, confirm = compare_plan.quads_within(compare.FIRST_CELL_S - AROUND_S, 1, pilot["quad_s"])
-                told = {"schema": records.SCHEMA, "seed": options.seed, "cell": CELL, "quads": planned, "confirm_quads": confirm}
+                told = {
+                    "schema": records.SCHEMA,
+                    "seed": options.seed,
+                    "cell": CELL,
+                    "quads": planned,
+                    "confirm_quads": confirm,
+                }
                 told |= {"pilot": pilot, "loops_per_us": loops, "conditions": [asdict(one) for one in CONDITIONS]}
                 records.write_json(folder / PLAN, told)
-                record(console, bench, {name: staged(pair, stage, name) for name, pair in pairs.items()}, options, folder)
+                record(
+                    console, bench, {name: staged(pair, stage, name) for name, pair in pairs.items()}, options, folder
+                )
         live(console, pairs, options, folder)
     return folder
 
@@ -173,7 +187,9 @@ def pilot_of(bench: compare_run.Bench, stage: Path, seed: int) -> dict:
     for index in range(PILOT_QUADS):
         compare_run.run_quad(bench, plan, contest, 0, index)
     quad_s = (time.monotonic() - begun) / PILOT_QUADS
-    values = sorted(v for s in bench.samples if s["role"] == "arm" and (v := metrics.METRICS["server_cpu_us_per_req"].read(s)))
+    values = sorted(
+        v for s in bench.samples if s["role"] == "arm" and (v := metrics.METRICS["server_cpu_us_per_req"].read(s))
+    )
     if not values:
         raise BenchError("no good sample in the pilot: the load generator cannot keep its schedule here")
     return {"cpu_us": values[len(values) // 2], "quad_s": quad_s}
@@ -183,7 +199,13 @@ def contest_of(name: str, arms: dict[str, Arm]) -> Contest:
     return Contest(name, CELL, options_of(CELL), arms["A"].as_record(), arms["B"].as_record())
 
 
-def record(console: Console, bench: compare_run.Bench, arms: dict[str, dict[str, Arm]], options: argparse.Namespace, folder: Path) -> None:
+def record(
+    console: Console,
+    bench: compare_run.Bench,
+    arms: dict[str, dict[str, Arm]],
+    options: argparse.Namespace,
+    folder: Path,
+) -> None:
     """Chunks of quads of all conditions in random order, so that the weather of an hour meets all alike."""
     chance, plan = random.Random(options.seed), Plan(options.seed, {}, [], {})
     due = []
@@ -199,7 +221,9 @@ def record(console: Console, bench: compare_run.Bench, arms: dict[str, dict[str,
             compare_run.run_quad(bench, plan, contest_of(name, arms[name]), 1, index)
             records.append_line(folder / QUADS, slim(name, index, bench.samples))
         left = (time.monotonic() - begun) / (done + 1) * (len(due) - done - 1)
-        console.print(f"recorded {done + 1} of {len(due)} windows ({name}); {format_seconds(left)} to go", highlight=False)
+        console.print(
+            f"recorded {done + 1} of {len(due)} windows ({name}); {format_seconds(left)} to go", highlight=False
+        )
 
 
 def slim(name: str, index: int, samples: Sequence[dict]) -> dict:
@@ -222,7 +246,9 @@ def live(console: Console, pairs: dict[str, tuple[Path, Path]], options: argpars
     for index, name in enumerate(due):
         told = one_live(pairs[name], options.seed + index, folder)
         records.append_line(folder / LIVE, {"schema": records.SCHEMA, "condition": name, **told})
-        console.print(f"live {index + 1} of {len(due)}: {name}: {told['verdict']} {told['why']}", highlight=False, markup=False)
+        console.print(
+            f"live {index + 1} of {len(due)}: {name}: {told['verdict']} {told['why']}", highlight=False, markup=False
+        )
 
 
 def one_live(pair: tuple[Path, Path], seed: int, folder: Path) -> dict:
@@ -236,56 +262,3 @@ def one_live(pair: tuple[Path, Path], seed: int, folder: Path) -> dict:
     took = time.monotonic() - begun
     kept = compare_text.finite(judgement.as_record())
     return {**kept, "took_s": round(took, 1), "seed": seed}
-
-
-# --- what it says ----------------------------------------------------------------------------------------------------
-
-
-def derive(folder: Path, replays: int) -> dict:
-    """The summary of a calibration, from its records alone."""
-    told = records.read_json(folder / PLAN)
-    quads: dict[str, list[list]] = {}
-    for line in records.read_samples(folder, QUADS):
-        if all(value is not None for taken in line["samples"] for value in taken[1:]):
-            quads.setdefault(line["condition"], []).append((line["index"], line["samples"]))
-    lives = records.read_samples(folder, LIVE)
-    rows = []
-    for one in (Condition(**condition) for condition in told["conditions"]):
-        recorded = [samples for _, samples in sorted(quads.get(one.name, []), key=lambda pair: pair[0])]
-        row = asdict(one) | {"live": counted([j for j in lives if j["condition"] == one.name])}
-        row["took_s"] = sorted(j["took_s"] for j in lives if j["condition"] == one.name)
-        if recorded:
-            ratio = measured_ratio(recorded)
-            again = [replay(recorded, one.alike, seed, told["quads"], told["confirm_quads"], {}) for seed in range(replays)]
-            row |= {"recorded_quads": len(recorded), "log_ratio": ratio, "replays": counted(again)}
-        rows.append(row)
-    return {
-        "schema": records.SCHEMA,
-        "run": folder.name,
-        "environment": env.footer(records.read_json(folder / "env.json")),
-        "plan": {key: told[key] for key in ("cell", "quads", "confirm_quads", "pilot", "loops_per_us")},
-        "conditions": rows,
-        "alike": {kind: pooled([row[kind] for row in rows if row["alike"] and kind in row]) for kind in ("live", "replays")},
-    }
-
-
-def pooled(counts: Sequence[dict]) -> dict:
-    """The flavours of one server against itself, counted together: false alarms, and what their share is at most."""
-    of, false = (sum(count[key] for count in counts) for key in ("comparisons", "regressed"))
-    return {"comparisons": of, "regressed": false, "interval": list(bound(false, of)), "at_most": at_most(false, of)}
-
-
-def show(console: Console, summary: dict) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("what is compared", "REGRESSED, live", "replayed", "at least", "at most", "quads, median"):
-        table.add_column(heading, justify="left" if heading.startswith("what") else "right", no_wrap=True)
-    for row in summary["conditions"]:
-        again = row.get("replays")
-        cells = [f"{again['regressed']} of {again['comparisons']}", *(f"{share:.1%}" for share in again["interval"]), str(again["median_quads"])] if again else [""] * 4
-        table.add_row(row["label"], f"{row['live']['regressed']} of {row['live']['comparisons']}", *cells)
-    console.print(table)
-    parts = [
-        f"{count['regressed']} of {count['comparisons']} {kind} (at most {count['at_most']:.2%})"
-        for kind, count in (("live", summary["alike"]["live"]), ("replayed", summary["alike"]["replays"]))
-    ]
-    console.print(f"false alarms: {', '.join(parts)}, at 95 %", highlight=False)

@@ -54,13 +54,21 @@ class Replayer:
         return as_record(sample, *of_side[0 if place < 2 else 1][1:])
 
 
-def replay(quads: Sequence[list], alike: bool, seed: int, planned: int, confirm: int, level: dict) -> compare_judge.Judgement:
+def replay(
+    quads: Sequence[list], alike: bool, seed: int, planned: int, confirm: int, level: dict
+) -> compare_judge.Judgement:
     """One comparison out of a recording."""
     contest = Contest("recorded", "rate=20000", {"mode": "open"}, {}, {})
     plan = Plan(seed, {}, [contest], {}, quads=planned, confirm_quads=confirm, **level)
     start = random.Random(f"window/{seed}").randrange(len(quads))
     bench = compare_run.Bench(
-        Replayer(quads, start, alike, planned), lambda *_: NOBODY, NOBODY, None, lambda: None, lambda _: None, lambda: 0.0
+        Replayer(quads, start, alike, planned),
+        lambda *_: NOBODY,
+        NOBODY,
+        None,
+        lambda: None,
+        lambda _: None,
+        lambda: 0.0,
     )
     compare_run.measure(bench, plan, 1.0)
     return compare_judge.judge(plan, bench.samples, intervals=False)
@@ -89,7 +97,11 @@ def differences_of(quads: Sequence[list]) -> list[float]:
     contest, found = "recorded", []
     for index, quad in enumerate(quads):
         samples = [
-            as_record(Sample(f"{contest}/1/{index}/{place}-{side}", "", contest, index, side, "arm", {"mode": "open"}, {}), cpu, p50)
+            as_record(
+                Sample(f"{contest}/1/{index}/{place}-{side}", "", contest, index, side, "arm", {"mode": "open"}, {}),
+                cpu,
+                p50,
+            )
             for place, (side, cpu, p50) in enumerate(quad)
             if side != "control"
         ]

@@ -1,8 +1,8 @@
-"""What the quads of a comparison say: pure functions of the plan and the samples, asked at every look and again afterwards.
+"""What the quads of a comparison say: pure functions of the plan and the samples, asked at each look and afterwards.
 
-First pass: a comparison (a contest's metric) is PASS once a slowdown of the margin is rejected, suspect once "no slower"
-is rejected first, IMPROVED once "no faster" is.  A suspect is REGRESSED only if a second pass, on programs linked in
-another order, rejects "no slower" again.  The levels are in compare_plan.py and are explained in docs/gate.md.
+First pass: a comparison (a contest's metric) is PASS once a slowdown by the margin is rejected, suspect once "no
+slower" is rejected first, IMPROVED once "no faster" is.  A suspect is REGRESSED only if a second pass, on programs
+linked in another order, rejects "no slower" again.  The levels are in compare_plan.py; docs/gate.md explains them.
 """
 
 import math
@@ -20,7 +20,9 @@ CONTAMINATED, MISSING = "CONTAMINATED", "MISSING"
 OPEN, SUSPECT = "OPEN", "SUSPECT"
 SHOWN_LEVEL = 0.05  # of the intervals in tables
 CONTROL_METRIC = "server_cpu_us_per_req"
-MOVED_P, MOVED_BY = 0.001, math.log(1.25)  # pairing takes drift out; a jump like this leaves too much in its quad's pairs
+MOVED_P, MOVED_BY = 0.001, math.log(
+    1.25
+)  # pairing takes drift out; a jump like this leaves too much in its quad's pairs
 RESTLESS = 0.30  # standard deviation of the control's logarithm from one sample to the next
 DISCARDED_SHARE = 0.25
 
@@ -153,7 +155,9 @@ def verdict_of(plan: Plan, samples: Sequence[dict], contest: Contest, metric: st
     """The comparison's last word; the interval holds at 95 % for this comparison whenever the looks stopped."""
     values = differences(samples, contest.key, 1, metric)
     if contest.identical:
-        return Verdict(contest.key, metric, PASS, ratio=1.0, low=1.0, high=1.0, note="the same machine code: nothing to measure")
+        return Verdict(
+            contest.key, metric, PASS, ratio=1.0, low=1.0, high=1.0, note="the same machine code: nothing to measure"
+        )
     word, at = settled(plan, values)
     found = Verdict(contest.key, metric, word, len(values), at)
     if not values:
@@ -177,7 +181,9 @@ def confirmed(plan: Plan, samples: Sequence[dict], contest: Contest, found: Verd
     told = {"quads": len(again), "ratio": math.exp(sequential.estimate(again))}
     stood = second_pass(plan, again, False)
     if REGRESSED in (stood, stood if stood != OPEN else second_pass(plan, again, True)):
-        return replace(found, verdict=REGRESSED, confirmed=told, note=f"×{told['ratio']:.3f} when linked in another order")
+        return replace(
+            found, verdict=REGRESSED, confirmed=told, note=f"×{told['ratio']:.3f} when linked in another order"
+        )
     note = f"slower as linked at first, ×{told['ratio']:.3f} in another order: where the code lies, or chance"
     return replace(found, verdict=INCONCLUSIVE, confirmed=told, note=note)
 
@@ -187,7 +193,9 @@ def confirmed(plan: Plan, samples: Sequence[dict], contest: Contest, found: Verd
 
 def control_of(samples: Iterable[dict]) -> dict:
     """What the server that nobody changes did: its level, whether that moved, how much it varies."""
-    values = [metrics.METRICS[CONTROL_METRIC].read(s) for s in samples if s["role"] == "control" and s["status"] == "ok"]
+    values = [
+        metrics.METRICS[CONTROL_METRIC].read(s) for s in samples if s["role"] == "control" and s["status"] == "ok"
+    ]
     logs = np.log([value for value in values if value])
     if len(logs) < 2:
         return {"samples": len(logs), "p": 1.0, "moved": 0.0, "spread": 0.0, "median_us": None}
@@ -198,7 +206,7 @@ def control_of(samples: Iterable[dict]) -> dict:
 
 
 def contamination(control: dict, discarded: int, windows: int, verdict: str) -> str | None:
-    """Why the host, and not the commit, is what was seen; PASS needs no excuse, for noise cannot show that nothing is slower."""
+    """Why the host, not the commit, is what was seen; PASS needs no excuse: noise cannot show that none is slower."""
     if verdict not in (REGRESSED, IMPROVED, INCONCLUSIVE):
         return None
     if control["p"] < MOVED_P and abs(control["moved"]) > MOVED_BY:

@@ -1,7 +1,7 @@
 """What a comparison measures: contests (a model under one load), quads, looks, and the levels that were promised.
 
 A contest is a model in a cell.  A quad is four samples of it, ABBA or BAAB as the coin falls, and one of the control in
-the middle.  The plan is written before the first quad, and what is decided can be decided again from it and the samples.
+the middle.  The plan is written before the first quad; what is decided can be decided again from it and the samples.
 """
 
 import random
@@ -17,7 +17,7 @@ from bench.units import nearest
 
 METRICS = ("server_cpu_us_per_req", "p50_us")
 MARGIN = 0.05
-LEVEL = 0.01  # one-sided, over all looks, metrics, models and cells: how often REGRESSED may be false before its confirmation
+LEVEL = 0.01  # one-sided, over all looks, metrics, models and cells: how often a suspect may be a false one
 PASS_LEVEL = 0.05  # one-sided: how often a slowdown of the whole margin may PASS
 CONFIRM_LEVEL = 0.05
 FEWEST_QUADS, FEWEST_TO_CONFIRM = 12, 10
@@ -94,7 +94,9 @@ def cells(words: Sequence[str]) -> dict[str, dict]:
     found: dict[str, dict] = {}
     for word in words or ["usual"]:
         if "=" not in word and word not in SETS:
-            raise UsageError(f"--cells: expected a load such as rate=20000,size=64, or {' or '.join(SETS)}, got {word!r}")
+            raise UsageError(
+                f"--cells: expected a load such as rate=20000,size=64, or {' or '.join(SETS)}, got {word!r}"
+            )
         for key in SETS.get(word, [word]):
             found[key] = options_of(key)
     return found
@@ -112,7 +114,9 @@ def options_of(key: str) -> dict:
         del options["size"]  # what a reply holds is the path's
     rules = checked.schema("experiment")["$defs"]
     windows = {name: options[name] for name in ("warmup", "duration")}
-    checked.complain({k: v for k, v in options.items() if k not in windows}, {**rules["load"], "$defs": rules}, f"--cells: {key}")
+    checked.complain(
+        {k: v for k, v in options.items() if k not in windows}, {**rules["load"], "$defs": rules}, f"--cells: {key}"
+    )
     checked.complain(windows, {"properties": dict.fromkeys(windows, rules["time"]), "$defs": rules}, f"--cells: {key}")
     if options["mode"] != "open":
         raise UsageError(f"--cells: {key}: both sides are offered the same rate, so mode=open is the only one")
@@ -148,7 +152,7 @@ def quads_within(seconds: float, contests: int, quad_s: float) -> tuple[int, int
 
 
 def quad(plan: Plan, contest: Contest, number: int, index: int) -> list[Sample]:
-    """The samples of one quad in the order of the coin, which depends on the seed, the contest, the pass and the quad alone."""
+    """The samples of one quad in the coin's order, which depends on seed, contest, pass and quad alone."""
     coin = random.Random(f"{plan.seed}/{contest.key}/{number}/{index}").getrandbits(1)
     order = "ABBA" if coin else "BAAB"
     sides = [*order[:2], "control", *order[2:]]

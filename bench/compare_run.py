@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from bench import compare_judge
 from bench.arms import Arm
-from bench.compare_judge import OPEN, REGRESSED
+from bench.compare_judge import REGRESSED
 from bench.compare_plan import SAMPLES_PER_QUAD, Contest, Plan, quad, quads_within
 from bench.errors import BenchError
 from bench.plan import Sample
@@ -19,7 +19,20 @@ from bench.records import Appender, without_bins
 
 Measurer = Callable[[Sample, Arm], dict]
 CHANCES = 2  # for a window that the instrument itself calls invalid; that says nothing about the server
-KEPT = ("schema", "id", "cell", "block", "arm", "role", "started", "status", "why", "last_words", "options", "elapsed_ns")
+KEPT = (
+    "schema",
+    "id",
+    "cell",
+    "block",
+    "arm",
+    "role",
+    "started",
+    "status",
+    "why",
+    "last_words",
+    "options",
+    "elapsed_ns",
+)
 
 
 @dataclass
@@ -49,7 +62,9 @@ def one(bench: Bench, sample: Sample, arm: Arm, number: int) -> dict:
         discarded.append(str(record["why"]))
     slim = {key: value for key, value in record.items() if key in KEPT} | {"pass": number, "discarded": discarded}
     return slim | {
-        "server": {key: value for key, value in record["server"].items() if key in ("pids", "forked", "ready_ns", "report")},
+        "server": {
+            key: value for key, value in record["server"].items() if key in ("pids", "forked", "ready_ns", "report")
+        },
         "load": without_bins({k: v for k, v in (record["load"] or {}).items() if k not in ("config", "env", "checks")}),
         "placement": record.get("placement"),
         "telemetry": record.get("telemetry"),
@@ -74,7 +89,7 @@ def run_quad(bench: Bench, plan: Plan, contest: Contest, number: int, index: int
 
 
 def warm_up(bench: Bench, plan: Plan, contests: Sequence[Contest]) -> float:
-    """One quad of each contest that counts for nothing: it brings the programs into memory, and says how long a quad takes."""
+    """One quad of each contest that counts for nothing: it loads the programs, and says how long a quad takes."""
     begun = bench.clock()
     for contest in contests:
         for sample in quad(plan, contest, 0, 0):
@@ -121,7 +136,9 @@ def one_pass(bench: Bench, plan: Plan, contests: Sequence[Contest], number: int,
         tries += 1
         late = bench.clock() > until(taken)
         for contest in list(open_contests):
-            before, counts[contest.key] = counts[contest.key], len(compare_judge.quads_of(bench.samples, contest.key, number))
+            before, counts[contest.key] = counts[contest.key], len(
+                compare_judge.quads_of(bench.samples, contest.key, number)
+            )
             if counts[contest.key] != before and counts[contest.key] in looks:
                 if decided(bench, plan, contest, number):
                     open_contests.remove(contest)
@@ -138,4 +155,6 @@ def decided(bench: Bench, plan: Plan, contest: Contest, number: int) -> bool:
 
 def progress(plan: Plan, number: int, done: int, planned: int, left: int) -> str:
     what = "first pass" if number == 1 else "linked in another order"
-    return f"{what}: quad {done} of at most {planned}" + (f", {left} of {len(plan.measured)} contests open" if left > 1 else "")
+    return f"{what}: quad {done} of at most {planned}" + (
+        f", {left} of {len(plan.measured)} contests open" if left > 1 else ""
+    )

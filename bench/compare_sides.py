@@ -1,7 +1,7 @@
 """The two sides of a comparison: what a word means, which servers a side has, and where both are put to be alike.
 
-A word is WORK (the working tree), a build folder, a revision of the repository, or a contender (a model of this build, a
-contender's name or file, a program).  Servers are copied to a scratch folder under equally long paths: the length of
+A word is WORK (the working tree), a build folder, a revision of the repository, or a contender (a model of this build,
+a contender's name or file, a program).  Servers are copied to a scratch folder under equally long paths: the length of
 argv[0] moves the stack, and what was read into memory at another time lies on other pages.
 """
 
@@ -64,7 +64,9 @@ def pages_of(revision: Revision) -> list[str]:
     if revision.is_work:
         listed = [name for name in revisions.files_of_work(revision.repository) if Path(name).parent == Path("servers")]
     else:
-        listed = (revisions.git(revision.repository, "ls-tree", "--name-only", revision.name, "servers/") or "").split("\n")
+        listed = (revisions.git(revision.repository, "ls-tree", "--name-only", revision.name, "servers/") or "").split(
+            "\n"
+        )
     return [name for name in listed if name.endswith(".c")]
 
 
@@ -86,14 +88,14 @@ def recognised(letter: str, word: str, repository: Path) -> Side:
         return Side(letter, word, arm=contenders.find(word))
     except BenchError as error:
         shallow = revisions.shallow(repository) if revisions.git(repository, "rev-parse", "--git-dir") else ""
-        raise UsageError(
-            f"{word!r} names no commit, build folder or contender: {error}{shallow}"
-        ) from None
+        raise UsageError(f"{word!r} names no commit, build folder or contender: {error}{shallow}") from None
 
 
 def refuse_records(words: Sequence[str]) -> None:
-    """Runs that were recorded are not gated: nothing pairs their samples, and between hosts not even ratios carry over."""
-    runs = [Path(word) for word in words if any((Path(word) / name).is_file() for name in ("plan.json", "compare.json"))]
+    """Runs that were recorded are not gated: nothing pairs their samples; between hosts not even ratios carry over."""
+    runs = [
+        Path(word) for word in words if any((Path(word) / name).is_file() for name in ("plan.json", "compare.json"))
+    ]
     hosts = {records.read_json(run / "env.json")["fingerprint"] for run in runs if (run / "env.json").is_file()}
     if len(hosts) > 1:
         raise UsageError(
@@ -103,7 +105,8 @@ def refuse_records(words: Sequence[str]) -> None:
     if runs:
         raise UsageError(
             f"{runs[0]} is a recorded run: two runs were measured at different times, so nothing pairs them; "
-            "see how well they agree with: python3 -m bench agree RUN RUN, or keep them with: python3 -m bench history add RUN"
+            "see how well they agree with: python3 -m bench agree RUN RUN, or keep them with: "
+            "python3 -m bench history add RUN"
         )
 
 
@@ -113,7 +116,8 @@ def said_of(side: Side) -> str | None:
     if not left_out:
         return None
     some = ", ".join(left_out[:3]) + (f" and {len(left_out) - 3} more" if len(left_out) > 3 else "")
-    return f"{side.letter} is the commit {side.shown}, without what the working tree changed: {some} ({WORK} compares the working tree)"
+    without = f"without what the working tree changed: {some} ({WORK} compares the working tree)"
+    return f"{side.letter} is the commit {side.shown}, {without}"
 
 
 # --- which models ----------------------------------------------------------------------------------------------------

@@ -14,7 +14,14 @@ from bench import metrics, paths, records
 from bench.compare_judge import CONTAMINATED, IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSED, Judgement, Verdict
 from bench.compare_plan import Plan
 
-STYLES = {REGRESSED: "bold red", IMPROVED: "bold green", PASS: "green", INCONCLUSIVE: "yellow", CONTAMINATED: "bold yellow", MISSING: "bold red"}
+STYLES = {
+    REGRESSED: "bold red",
+    IMPROVED: "bold green",
+    PASS: "green",
+    INCONCLUSIVE: "yellow",
+    CONTAMINATED: "bold yellow",
+    MISSING: "bold red",
+}
 NEXT = {
     INCONCLUSIVE: "more time decides more: --max-time",
     CONTAMINATED: "run it again when the host is quiet (python3 -m bench doctor says what disturbs it)",
@@ -52,14 +59,27 @@ def percent(ratio: float | None) -> str:
 def table(judgement: Judgement) -> Table:
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading, justify in (
-        ("model and load", "left"), ("figure", "left"), ("B over A", "right"), ("95 % interval", "right"), ("quads", "right"), ("verdict", "left"), ("", "left"),
+        ("model and load", "left"),
+        ("figure", "left"),
+        ("B over A", "right"),
+        ("95 % interval", "right"),
+        ("quads", "right"),
+        ("verdict", "left"),
+        ("", "left"),
     ):
         shown.add_column(heading, justify=justify, no_wrap=heading != "")
     for one in judgement.found:
-        interval = f"{percent(one.low)} to {percent(one.high)}" if one.low is not None and one.note[:8] != "the same" else ""
+        interval = (
+            f"{percent(one.low)} to {percent(one.high)}" if one.low is not None and one.note[:8] != "the same" else ""
+        )
         shown.add_row(
-            one.contest, metrics.METRICS[one.metric].label, percent(one.ratio), interval, str(one.quads or ""),
-            Text(one.verdict, style=STYLES[one.verdict]), Text(remark(one), style="dim"),
+            one.contest,
+            metrics.METRICS[one.metric].label,
+            percent(one.ratio),
+            interval,
+            str(one.quads or ""),
+            Text(one.verdict, style=STYLES[one.verdict]),
+            Text(remark(one), style="dim"),
         )
     return shown
 
@@ -72,7 +92,10 @@ def remark(one: Verdict) -> str:
 
 def headline(plan: Plan, judgement: Judgement) -> Text:
     a, b = plan.sides["A"]["shown"], plan.sides["B"]["shown"]
-    return Text.assemble((judgement.verdict, STYLES[judgement.verdict]), f"  {b} against {a}" + (f": {judgement.why}" if judgement.why else ""))
+    return Text.assemble(
+        (judgement.verdict, STYLES[judgement.verdict]),
+        f"  {b} against {a}" + (f": {judgement.why}" if judgement.why else ""),
+    )
 
 
 def show(console: Console, plan: Plan, judgement: Judgement, folder: Path | None) -> None:
@@ -93,12 +116,23 @@ def show(console: Console, plan: Plan, judgement: Judgement, folder: Path | None
     if judgement.verdict in NEXT:
         console.print(NEXT[judgement.verdict], highlight=False, style="dim")
     if folder:
-        console.print(f"{paths.shown(folder)}: decided again with: python3 -m bench compare --from {folder.name}", highlight=False, style="dim")
+        console.print(
+            f"{paths.shown(folder)}: decided again with: python3 -m bench compare --from {folder.name}",
+            highlight=False,
+            style="dim",
+        )
 
 
 def document(plan: Plan, judgement: Judgement, code: int, run: str | None) -> dict:
     """What --json writes and verdict.json keeps; no infinities, which JSON has not."""
-    found = {"schema": records.SCHEMA, "run": run, "exit": code, "sides": plan.sides, "margin": plan.margin, **judgement.as_record()}
+    found = {
+        "schema": records.SCHEMA,
+        "run": run,
+        "exit": code,
+        "sides": plan.sides,
+        "margin": plan.margin,
+        **judgement.as_record(),
+    }
     return finite({**found, "missing": plan.missing, "notes": plan.notes})
 
 

@@ -7,19 +7,22 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calibrate, drawing, paths, records
+from bench import calibrate_derive, drawing, paths, records
 from bench.errors import UsageError
 
 GATE = paths.SAMPLE_RUN / "gate"
 FIGURES = paths.ROOT / "docs" / "figures"
-SLIM = (calibrate.PLAN, calibrate.QUADS, calibrate.LIVE, calibrate.SUMMARY, "env.json")
+SLIM = (calibrate_derive.PLAN, calibrate_derive.QUADS, calibrate_derive.LIVE, calibrate_derive.SUMMARY, "env.json")
 
 
 def take(name: str, results: Path, target: Path | None = None) -> None:
-    """Makes a calibration the committed one: its plan, each quad's figures, the live verdicts, and the summary of these."""
-    run, target = calibrate.found(results, name), target or GATE
-    if not (run / calibrate.SUMMARY).is_file():
-        raise UsageError(f"{paths.shown(run)} has no {calibrate.SUMMARY}; make it with: python3 -m bench calibrate --from {run.name}")
+    """Makes a calibration the committed one: its plan, each quad's figures, the live verdicts, and their summary."""
+    run, target = calibrate_derive.found(results, name), target or GATE
+    if not (run / calibrate_derive.SUMMARY).is_file():
+        raise UsageError(
+            f"{paths.shown(run)} has no {calibrate_derive.SUMMARY}; "
+            f"make it with: python3 -m bench calibrate --from {run.name}"
+        )
     target.mkdir(parents=True, exist_ok=True)
     for file in SLIM:
         if (run / file).is_file():
@@ -27,7 +30,7 @@ def take(name: str, results: Path, target: Path | None = None) -> None:
 
 
 def summary() -> dict | None:
-    path = GATE / calibrate.SUMMARY
+    path = GATE / calibrate_derive.SUMMARY
     return records.read_json(path) if path.is_file() else None
 
 
@@ -36,7 +39,15 @@ def verdicts(_summary: dict) -> str:
     told = summary()
     if not told:
         return ""
-    heads = ("what is compared", "B over A, measured", "REGRESSED live", "REGRESSED replayed", "95 % interval", "quads, median", "seconds live, median")
+    heads = (
+        "what is compared",
+        "B over A, measured",
+        "REGRESSED live",
+        "REGRESSED replayed",
+        "95 % interval",
+        "quads, median",
+        "seconds live, median",
+    )
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
     lines += ["| " + " | ".join(cells(row)) + " |" for row in told["conditions"]]
     return "\n".join(lines) + "\n"
@@ -63,9 +74,10 @@ def false_alarms(_summary: dict) -> str:
         return ""
     live, again = told["alike"]["live"], told["alike"]["replays"]
     return (
-        f"Of {live['comparisons']} live comparisons of a server with itself {live['regressed']} said REGRESSED: the rate is at most "
-        f"{live['at_most']:.1%}, at 95 %. Of {again['comparisons']} replayed ones {again['regressed']} did: at most {again['at_most']:.2%} in the "
-        f"recorded weather. At most {told['plan']['quads']} quads each. Run `{told['run']}`. {told['environment']}.\n"
+        f"Of {live['comparisons']} live comparisons of a server with itself {live['regressed']} said REGRESSED: "
+        f"the rate is at most {live['at_most']:.1%}, at 95 %. Of {again['comparisons']} replayed ones "
+        f"{again['regressed']} did: at most {again['at_most']:.2%} in the recorded weather. "
+        f"At most {told['plan']['quads']} quads each. Run `{told['run']}`. {told['environment']}.\n"
     )
 
 
@@ -73,7 +85,11 @@ def figure(_summary: dict) -> str:
     return "![What the gate finds, and how often it errs](FIGURES/gate.svg)\n" if summary() else ""
 
 
-BLOCKS: dict[str, Callable[[dict], str]] = {"gate-verdicts": verdicts, "gate-false-alarms": false_alarms, "figure-gate": figure}
+BLOCKS: dict[str, Callable[[dict], str]] = {
+    "gate-verdicts": verdicts,
+    "gate-false-alarms": false_alarms,
+    "figure-gate": figure,
+}
 
 
 def draw() -> list[Path]:

@@ -73,7 +73,9 @@ def compiler() -> list[str]:
 
 def tool(*argv: str, cwd: Path | None = None) -> str:
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, cwd=cwd, env={**os.environ, "LC_ALL": "C"}, timeout=60)
+        done = subprocess.run(
+            argv, capture_output=True, text=True, cwd=cwd, env={**os.environ, "LC_ALL": "C"}, timeout=60
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BenchError(f"{argv[0]} does not run: {error}") from None
     if done.returncode != 0:

@@ -58,7 +58,9 @@ class Revision:
 def git(repository: Path, *words: str) -> str | None:
     """What git says; None when it fails."""
     try:
-        done = subprocess.run(["git", "-C", repository, *words], capture_output=True, text=True, errors="surrogateescape")
+        done = subprocess.run(
+            ["git", "-C", repository, *words], capture_output=True, text=True, errors="surrogateescape"
+        )
     except FileNotFoundError:
         raise BenchError("git is not installed; compare build folders instead") from None
     return done.stdout.rstrip("\n") if done.returncode == 0 else None
@@ -80,7 +82,9 @@ def find(word: str, repository: Path = paths.ROOT) -> Revision | None:
 def resolve(word: str, repository: Path = paths.ROOT) -> Revision:
     """The same, or one line on why there is none."""
     if git(repository, "rev-parse", "--git-dir") is None:
-        raise UsageError(f"{paths.shown(repository)} is no git repository, so {word!r} names no revision; compare build folders")
+        raise UsageError(
+            f"{paths.shown(repository)} is no git repository, so {word!r} names no revision; compare build folders"
+        )
     found = find(word, repository)
     if found is None:
         raise UsageError(f"{word!r} names no commit in {paths.shown(repository)}{shallow(repository)}")
@@ -91,11 +95,11 @@ def shallow(repository: Path) -> str:
     """What to fetch where history was left out of a clone, as CI services do."""
     if git(repository, "rev-parse", "--is-shallow-repository") != "true":
         return ""
-    return ": it is a shallow clone; run: git fetch --unshallow --tags (in GitHub Actions: fetch-depth: 0 at actions/checkout)"
+    return ": it is a shallow clone; run: git fetch --unshallow --tags (GitHub: fetch-depth: 0 at actions/checkout)"
 
 
 def changed(repository: Path) -> list[str]:
-    """Files of the working tree that the commit it is at does not have so; untracked ones only where they are sources."""
+    """Files of the working tree that its commit does not have so; untracked ones only where they are sources."""
     listed = git(repository, "status", "--porcelain", "-z", "--untracked-files=all", "--", ".", *ASIDE) or ""
     found, entries = [], iter(listed.split("\0"))
     for entry in entries:
@@ -114,7 +118,9 @@ def files_of_work(repository: Path) -> list[str]:
 def hash_of_work(repository: Path) -> str:
     total = hashlib.sha1()
     for name in files_of_work(repository):
-        total.update(f"{name}\0{hashlib.sha1((repository / name).read_bytes()).hexdigest()}\n".encode(errors="surrogateescape"))
+        total.update(
+            f"{name}\0{hashlib.sha1((repository / name).read_bytes()).hexdigest()}\n".encode(errors="surrogateescape")
+        )
     return total.hexdigest()
 
 
@@ -129,7 +135,9 @@ def toolchain() -> str:
     """What of the environment bears on the machine code that comes out."""
     compiler = os.environ.get("CC", "cc")
     try:
-        version = subprocess.run([*compiler.split(), "--version"], capture_output=True, text=True).stdout.partition("\n")[0]
+        version = subprocess.run([*compiler.split(), "--version"], capture_output=True, text=True).stdout.partition(
+            "\n"
+        )[0]
     except OSError:
         version = "none"
     return "\n".join([compiler, version, *(os.environ.get(name, "") for name in ("CFLAGS", "CPPFLAGS", "LDFLAGS"))])
@@ -139,7 +147,9 @@ def folder_of(revision: Revision) -> Path:
     return cache() / hashlib.sha1(f"{revision.name}\n{toolchain()}".encode()).hexdigest()[:16]
 
 
-def built(revision: Revision | str, targets: Sequence[str], repository: Path = paths.ROOT, stop: host.Stop | None = None) -> Path:
+def built(
+    revision: Revision | str, targets: Sequence[str], repository: Path = paths.ROOT, stop: host.Stop | None = None
+) -> Path:
     """The build folder in which these targets (`servers/poll`, `core.a`) are as the revision says.
 
     Raises DoesNotBuild with the first error and where the log is, NoSuchTarget for a page that is not there.
@@ -192,13 +202,22 @@ def unpack(revision: Revision, tree: Path) -> None:
         taken = subprocess.run(["tar", "-x", "-C", tree], stdin=giving.stdout, capture_output=True, text=True)
         words = giving.stderr.read().decode(errors="replace").strip()
     if giving.returncode or taken.returncode:
-        raise BenchError(f"{revision.shown} could not be unpacked: {words or taken.stderr.strip()}{shallow(revision.repository)}")
+        raise BenchError(
+            f"{revision.shown} could not be unpacked: {words or taken.stderr.strip()}{shallow(revision.repository)}"
+        )
 
 
 def make(revision: Revision, tree: Path, folder: Path, targets: Sequence[str], stop: host.Stop | None) -> None:
     log = folder.with_suffix(".log")
     jobs = str(len(os.sched_getaffinity(0)))
-    argv = ["make", "--no-print-directory", "-j", jobs, f"BUILD={folder}", *(str(folder / target) for target in targets)]
+    argv = [
+        "make",
+        "--no-print-directory",
+        "-j",
+        jobs,
+        f"BUILD={folder}",
+        *(str(folder / target) for target in targets),
+    ]
     with open(log, "w") as out:
         status = patiently(argv, tree, out.fileno(), stop)
     text = log.read_text(errors="replace")

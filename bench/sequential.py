@@ -29,7 +29,7 @@ CLIP = 1.5  # medians of |d - shift| (one standard deviation of a normal): beyon
 
 
 def spent(fraction: float, level: float) -> float:
-    """Which part of a one-sided level may be used up at this fraction of the planned quads: little early, all at the end.
+    """How much of a one-sided level may be used up by this fraction of the planned quads: little early, all at the end.
 
     2 - 2 Phi(z / sqrt(fraction)), z the normal quantile of 1 - level/2.
     Source: Lan & DeMets 1983, the spending function of the kind of O'Brien and Fleming, Biometrics 35 (1979) 549-556.
@@ -59,7 +59,7 @@ def weights(magnitudes: np.ndarray) -> np.ndarray:
 def rejected_at(
     differences: Sequence[float], shift: float, level: float, looks: Sequence[Look], above: bool = True
 ) -> int | None:
-    """The number of quads at the first look that rejects "the ratio is at most e^shift" (above), or "at least" (not above).
+    """Quads at the first look that rejects "the ratio is at most e^shift" (above), or "at least e^shift" (not above).
 
     One-sided at `level` over all looks together; looks beyond the data are yet to come.
     """
@@ -82,7 +82,7 @@ def rejected_at(
 
 
 def estimate(differences: Sequence[float]) -> float:
-    """The shift around which the weighted signs balance: Hodges and Lehmann's principle (Ann. Math. Statist. 34 (1963))."""
+    """The shift around which the weighted signs balance: Hodges and Lehmann, Ann. Math. Statist. 34 (1963) 598-611."""
     values = np.nan_to_num(np.asarray(differences, dtype=float), posinf=1e6, neginf=-1e6)
     low, high = float(values.min()), float(values.max())
     for _ in range(50):
@@ -120,7 +120,7 @@ def interval(differences: Sequence[float], level: float, looks: Sequence[Look]) 
 
 
 def detectable(differences: Sequence[float], level: float, planned: int, power: float = 0.8) -> float:
-    """The smallest ratio above 1 that so many quads would find in four of five runs, from the spread of those there are.
+    """The smallest slowdown that so many quads would find in four of five runs, from the spread of those there are.
 
     (z_{1-level} + z_power) s / sqrt(planned), s from the median deviation (times 1.4826 for a normal).
     Source: J. Cohen, Statistical Power Analysis for the Behavioral Sciences, 2nd ed., 1988, section 2.4.
@@ -135,7 +135,9 @@ def detectable(differences: Sequence[float], level: float, planned: int, power: 
 
 def looks_of(planned: int, number: int = 6) -> list[Look]:
     """When to look: evenly, the last time at the end."""
-    return [(quads, quads / planned) for quads in sorted({max(1, round(planned * (k + 1) / number)) for k in range(number)})]
+    return [
+        (quads, quads / planned) for quads in sorted({max(1, round(planned * (k + 1) / number)) for k in range(number)})
+    ]
 
 
 def moved(levels: Sequence[float]) -> tuple[float, float]:

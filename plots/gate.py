@@ -27,17 +27,30 @@ def draw(summary: dict) -> Figure:
     rows = [row for row in summary["conditions"] if not row["calls"]]
     slowed = [row for row in rows if not row["alike"]]
     points = [(0.0, summary["alike"]["replays"], summary["alike"]["live"])]
-    points += [(100 * math.expm1(row["log_ratio"][0]), row.get("replays"), row["live"]) for row in slowed if "replays" in row]
+    points += [
+        (100 * math.expm1(row["log_ratio"][0]), row.get("replays"), row["live"]) for row in slowed if "replays" in row
+    ]
     axis.axhspan(0, 5, color=MARGIN, zorder=0)
     axis.axvline(5, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-    axis.annotate("the margin", (5, 100), xytext=(-4, 0), textcoords="offset points", color=FAINT, fontsize=8, ha="right")
-    series(axis, [(x, replays) for x, replays, _ in points if replays and replays["comparisons"]], REPLAYED, "o", "replayed", "-")
+    axis.annotate(
+        "the margin", (5, 100), xytext=(-4, 0), textcoords="offset points", color=FAINT, fontsize=8, ha="right"
+    )
+    series(
+        axis,
+        [(x, replays) for x, replays, _ in points if replays and replays["comparisons"]],
+        REPLAYED,
+        "o",
+        "replayed",
+        "-",
+    )
     series(axis, [(x + BESIDE, live) for x, _, live in points if live["comparisons"]], LIVE, "D", "live", "none")
     axis.set_xlabel("CPU per request over the other side's, as the whole recording measured it [%]")
     axis.set_ylabel("comparisons that said REGRESSED [%]")
     axis.set_ylim(-3, 107)
     axis.legend(loc="lower right")
-    said = f"one model, one load, {summary['plan']['quads']} quads at most; 0 %: the same server on both sides; band: 5 %"
+    said = (
+        f"one model, one load, {summary['plan']['quads']} quads at most; 0 %: the same server on both sides; band: 5 %"
+    )
     heading(figure, HEIGHT, "What the gate finds, and how often it errs", said)
     where = f"{summary['environment']}  ·  run {summary['run']}"
     figure.text(0.012, 0.10 / HEIGHT, where, fontsize=6.8, color=FAINT, va="bottom")
@@ -54,14 +67,16 @@ def series(axis: Axes, points: list[tuple[float, dict]], colour: str, marker: st
     high = [max(0.0, 100 * e[1] - y) for y, e in zip(ys, ends)]
     face = colour if line == "-" else "white"
     axis.errorbar(
-        xs, ys, yerr=[low, high], color=colour, marker=marker, linestyle=line, label=label, capsize=3, markerfacecolor=face, ecolor=colour,
+        xs, ys, yerr=[low, high], color=colour, marker=marker, linestyle=line, label=label, capsize=3,
+        markerfacecolor=face, ecolor=colour,
         markeredgecolor=colour, markersize=6 if line == "-" else 7,
     )  # fmt: skip
     if line == "-":
         for x, y, end, (_, count) in zip(xs, ys, ends, points):
             at, place = (100 * end[1], (4, 5)) if y < 80 else (100 * end[0], (4, -12))
             axis.annotate(
-                f"{count['regressed']} of {count['comparisons']}", (x, at), xytext=place, textcoords="offset points", fontsize=7.5, color=INK, ha="right"
+                f"{count['regressed']} of {count['comparisons']}", (x, at), xytext=place, textcoords="offset points",
+                fontsize=7.5, color=INK, ha="right",
             )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def independent(seed: int, spread: float = 0.13) -> Noise:
 
 
 def rough(seed: int) -> Noise:
-    """Heavy tails (Student's t with 3 degrees of freedom), memory (0.7 from sample to sample), and a drift of 40 % over 400 samples."""
+    """Heavy tails (Student's t, 3 degrees of freedom), memory (0.7 from sample to sample), a drift of 0.1 % each."""
     chance, state = np.random.default_rng(seed), [0.0]
 
     def noise(place: int) -> float:

@@ -13,7 +13,7 @@ import simulated
 from conftest import ROOT
 from scipy import stats as scipy_stats
 
-from bench import calibrate, calibrate_replay, compare_plan, docs_gate, paths, records
+from bench import calibrate_derive, calibrate_replay, compare_plan, docs_gate, paths, records
 from bench.arms import Arm
 from bench.calibrate_replay import at_most, bound, measured_ratio, replay
 from bench.compare_judge import PASS, REGRESSED
@@ -28,7 +28,12 @@ def recording(noise: simulated.Noise, quads: int, slower: float, seed: int = 1) 
     found = []
     for index in range(quads):
         taken = [(s, host(s, Arm("x", ("x",), ""))) for s in compare_plan.quad(plan, contest, 1, index)]
-        found.append([[s.arm, r["load"]["watch"][0]["cpu_ns"] / 1e6, r["load"]["latency_intended_ns"]["p50"] / 1e3] for s, r in taken])
+        found.append(
+            [
+                [s.arm, r["load"]["watch"][0]["cpu_ns"] / 1e6, r["load"]["latency_intended_ns"]["p50"] / 1e3]
+                for s, r in taken
+            ]
+        )
     return found
 
 
@@ -49,7 +54,7 @@ def test_a_replay_is_the_same_again_and_another_window_is_another() -> None:
 
 
 def test_new_coins_give_a_recorded_difference_to_either_side() -> None:
-    """A recording of different servers, replayed as if alike, shows no difference on average: the coins were tossed anew."""
+    """A recording of different servers, replayed as if alike, shows no difference on average: coins are tossed anew."""
     quads = recording(simulated.independent(4, 0.02), 60, 1.5)
     ratios = [math.log(replay(quads, True, seed, 24, 12, {}).found[0].ratio) for seed in range(8)]
     assert abs(np.mean(ratios)) < 0.2 < np.log(1.5)
@@ -80,46 +85,75 @@ def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A calibration's folder, of simulated recordings."""
     folder = tmp_path_factory.mktemp("results") / "20260101-000000-calibrate"
     folder.mkdir()
-    told = {"schema": 1, "seed": 1, "cell": "rate=20000", "quads": 24, "confirm_quads": 12, "pilot": {"cpu_us": 5.0, "quad_s": 0.5}, "loops_per_us": 900}
-    told["conditions"] = [vars(one) for one in calibrate.CONDITIONS]
-    records.write_json(folder / calibrate.PLAN, told)
+    told = {
+        "schema": 1,
+        "seed": 1,
+        "cell": "rate=20000",
+        "quads": 24,
+        "confirm_quads": 12,
+        "pilot": {"cpu_us": 5.0, "quad_s": 0.5},
+        "loops_per_us": 900,
+    }
+    told["conditions"] = [vars(one) for one in calibrate_derive.CONDITIONS]
+    records.write_json(folder / calibrate_derive.PLAN, told)
     records.write_json(folder / "env.json", records.read_json(paths.SAMPLE_RUN / "env.json"))
     lines = []
-    for number, one in enumerate(calibrate.CONDITIONS):
+    for number, one in enumerate(calibrate_derive.CONDITIONS):
         slower = 1 + (one.percent or 0) / 100 + 0.05 * one.calls
         for index, quad in enumerate(recording(simulated.independent(number, 0.06), 40, slower)):
             lines.append({"schema": 1, "condition": one.name, "index": index, "samples": quad})
-    (folder / calibrate.QUADS).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    live = [{"schema": 1, "condition": name, "verdict": word, "found": [{"quads": 20}], "took_s": 21.5} for name, word in (("same", PASS), ("slow10", REGRESSED))]
-    (folder / calibrate.LIVE).write_text("".join(json.dumps(line) + "\n" for line in live))
-    records.write_json(folder / calibrate.SUMMARY, calibrate.derive(folder, 2))
+    (folder / calibrate_derive.QUADS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    live = [
+        {"schema": 1, "condition": name, "verdict": word, "found": [{"quads": 20}], "took_s": 21.5}
+        for name, word in (("same", PASS), ("slow10", REGRESSED))
+    ]
+    (folder / calibrate_derive.LIVE).write_text("".join(json.dumps(line) + "\n" for line in live))
+    records.write_json(folder / calibrate_derive.SUMMARY, calibrate_derive.derive(folder, 2))
     return folder
 
 
 def test_a_summary_says_what_was_found_of_each_condition(calibrated: Path) -> None:
-    told = records.read_json(calibrated / calibrate.SUMMARY)
+    told = records.read_json(calibrated / calibrate_derive.SUMMARY)
     rows = {row["name"]: row for row in told["conditions"]}
-    assert told["alike"]["replays"] == {"comparisons": 6, "regressed": 0, "interval": list(bound(0, 6)), "at_most": at_most(0, 6)}
+    assert told["alike"]["replays"] == {
+        "comparisons": 6,
+        "regressed": 0,
+        "interval": list(bound(0, 6)),
+        "at_most": at_most(0, 6),
+    }
     assert told["alike"]["live"]["comparisons"] == 1 and rows["slow10"]["live"]["regressed"] == 1
     assert rows["slow20"]["replays"]["regressed"] == 2
     assert math.exp(rows["slow10"]["log_ratio"][0]) == pytest.approx(1.1, abs=0.04)
 
 
 def test_calibrate_from_a_recording(calibrated: Path) -> None:
-    command = [sys.executable, "-m", "bench", "calibrate", "--from", calibrated.name, "--results", str(calibrated.parent), "--replays", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "calibrate",
+        "--from",
+        calibrated.name,
+        "--results",
+        str(calibrated.parent),
+        "--replays",
+        "1",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "COLUMNS": "200"})
     assert done.returncode == 0, done.stderr
     assert "0 of 3 replayed (at most" in done.stdout and "one more system call per request" in done.stdout
     with pytest.raises(UsageError, match="no calibration 'nosuch'"):
-        calibrate.found(calibrated.parent, "nosuch")
+        calibrate_derive.found(calibrated.parent, "nosuch")
 
 
-def test_documents_show_a_committed_calibration_and_nothing_before(calibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_show_a_committed_calibration_and_nothing_before(
+    calibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(docs_gate, "GATE", tmp_path / "gate")
     assert [block({}) for block in docs_gate.BLOCKS.values()] == ["", "", ""] and docs_gate.draw() == []
     docs_gate.take(calibrated.name, calibrated.parent, tmp_path / "gate")
     table = docs_gate.verdicts({})
-    assert table.count("\n") == 2 + len(calibrate.CONDITIONS) and "| 1 of 1 |" in table
+    assert table.count("\n") == 2 + len(calibrate_derive.CONDITIONS) and "| 1 of 1 |" in table
     assert "0 said REGRESSED: the rate is at most 95.0%" in docs_gate.false_alarms({})
     monkeypatch.setattr(docs_gate, "FIGURES", tmp_path)
     assert [path.name for path in docs_gate.draw()] == ["gate.svg"] and (tmp_path / "gate.svg").stat().st_size > 5000
@@ -130,7 +164,15 @@ def test_a_committed_summary_is_what_its_recording_says() -> None:
     told = docs_gate.summary()
     if told is None:
         pytest.skip("no calibration is committed yet (make docs GATE=RUN)")
-    lines = [line for line in records.read_samples(docs_gate.GATE, calibrate.QUADS) if line["condition"] == "slow10"]
-    quads = [line["samples"] for line in sorted(lines, key=lambda line: line["index"]) if all(None not in taken for taken in line["samples"])]
+    lines = [
+        line for line in records.read_samples(docs_gate.GATE, calibrate_derive.QUADS) if line["condition"] == "slow10"
+    ]
+    quads = [
+        line["samples"]
+        for line in sorted(lines, key=lambda line: line["index"])
+        if all(None not in taken for taken in line["samples"])
+    ]
     row = next(row for row in told["conditions"] if row["name"] == "slow10")
-    assert list(measured_ratio(quads)) == pytest.approx(row["log_ratio"], abs=1e-6) and len(quads) == row["recorded_quads"]
+    assert (
+        list(measured_ratio(quads)) == pytest.approx(row["log_ratio"], abs=1e-6) and len(quads) == row["recorded_quads"]
+    )

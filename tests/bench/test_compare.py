@@ -1,4 +1,4 @@
-"""compare from end to end: a simulated host, real builds of a throw-away repository, every verdict and every bad input."""
+"""compare from end to end: a simulated host, builds of a throw-away repository, every verdict and every bad input."""
 
 import argparse
 import json
@@ -16,7 +16,18 @@ import tiny
 from conftest import ROOT
 from rich.console import Console
 
-from bench import compare, compare_judge, compare_plan, compare_run, compare_sides, compare_text, paths, records, relink, revisions
+from bench import (
+    compare,
+    compare_judge,
+    compare_plan,
+    compare_run,
+    compare_sides,
+    compare_text,
+    paths,
+    records,
+    relink,
+    revisions,
+)
 from bench.arms import Arm
 from bench.compare_judge import CONTAMINATED, IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSED
 from bench.errors import BenchError, UsageError
@@ -27,7 +38,14 @@ NOBODY = Arm("x", ("x",), "0", protocols=("echo",))
 # --- verdicts, without any process -----------------------------------------------------------------------------------
 
 
-def decided(host: simulated.Host, quads: int = 40, confirm: int = 20, cells: tuple[str, ...] = ("rate=20000",), seed: int = 1, **plan):
+def decided(
+    host: simulated.Host,
+    quads: int = 40,
+    confirm: int = 20,
+    cells: tuple[str, ...] = ("rate=20000",),
+    seed: int = 1,
+    **plan,
+):
     contests = [compare_plan.Contest("poll", key, compare_plan.options_of(key), {}, {}) for key in cells]
     planned = compare_plan.Plan(seed, {}, contests, {}, quads=quads, confirm_quads=confirm, **plan)
     bench = compare_run.Bench(host, lambda *_: NOBODY, NOBODY, None, lambda: None, lambda _: None, lambda: 0.0)
@@ -37,19 +55,26 @@ def decided(host: simulated.Host, quads: int = 40, confirm: int = 20, cells: tup
 
 @pytest.mark.parametrize("noise", [simulated.independent, simulated.rough])
 def test_a_server_against_itself_is_no_regression(noise) -> None:
-    words = [decided(simulated.Host(simulated.costs(5, 5), noise(seed), seed), seed=seed)[0].verdict for seed in range(12)]
+    words = [
+        decided(simulated.Host(simulated.costs(5, 5), noise(seed), seed), seed=seed)[0].verdict for seed in range(12)
+    ]
     assert REGRESSED not in words and words.count(PASS) >= 6, words
 
 
 def test_ten_per_cent_more_is_a_regression() -> None:
-    words = [decided(simulated.Host(simulated.costs(5, 5.5), simulated.independent(seed), seed), seed=seed)[0].verdict for seed in range(10)]
+    words = [
+        decided(simulated.Host(simulated.costs(5, 5.5), simulated.independent(seed), seed), seed=seed)[0].verdict
+        for seed in range(10)
+    ]
     assert words.count(REGRESSED) >= 8, words
 
 
 def test_less_is_an_improvement_and_a_little_more_passes() -> None:
     quiet = simulated.independent(1, 0.03)
     assert decided(simulated.Host(simulated.costs(5, 4.5), quiet))[0].verdict == IMPROVED
-    assert decided(simulated.Host(simulated.costs(5, 5.1), quiet))[0].verdict == PASS, "2 % are within the margin of 5 %"
+    assert (
+        decided(simulated.Host(simulated.costs(5, 5.1), quiet))[0].verdict == PASS
+    ), "2 % are within the margin of 5 %"
     assert decided(simulated.Host(simulated.costs(5, 5.1), quiet), margin=0.001)[0].verdict == REGRESSED
 
 
@@ -99,7 +124,9 @@ def test_one_slow_cell_of_six_is_named() -> None:
 
 def test_a_recorded_comparison_is_decided_again_as_it_was() -> None:
     for seed, slower in ((1, 1.0), (2, 1.1), (3, 1.04)):
-        judgement, plan, samples = decided(simulated.Host(simulated.costs(5, 5 * slower), simulated.independent(seed)), seed=seed)
+        judgement, plan, samples = decided(
+            simulated.Host(simulated.costs(5, 5 * slower), simulated.independent(seed)), seed=seed
+        )
         again = compare_plan.Plan.from_record(json.loads(json.dumps(plan.as_record(1))))
         assert compare_judge.judge(again, json.loads(json.dumps(samples)), intervals=False) == judgement
 
@@ -114,16 +141,30 @@ def test_quads_are_balanced_and_their_order_is_a_coin() -> None:
 
 def test_a_server_that_fails_ends_the_comparison_with_its_last_words() -> None:
     def failing(sample, arm) -> dict:
-        return {**simulated.as_record(sample, 5, 5), "status": "failed", "why": "the server ended with status 1", "last_words": "no memory"}
+        return {
+            **simulated.as_record(sample, 5, 5),
+            "status": "failed",
+            "why": "the server ended with status 1",
+            "last_words": "no memory",
+        }
 
     with pytest.raises(BenchError, match="A, poll/rate=20000: the server ended with status 1: no memory|B, poll"):
         decided(failing)
 
 
 def test_exit_codes() -> None:
-    assert [compare.exit_code(word, False) for word in (PASS, IMPROVED, INCONCLUSIVE, REGRESSED, CONTAMINATED, MISSING)] == [0, 0, 0, 10, 12, 13]
+    assert [
+        compare.exit_code(word, False) for word in (PASS, IMPROVED, INCONCLUSIVE, REGRESSED, CONTAMINATED, MISSING)
+    ] == [0, 0, 0, 10, 12, 13]
     assert compare.exit_code(INCONCLUSIVE, True) == 11 and compare.exit_code(PASS, True) == 0
-    assert [compare.bisect_code(word) for word in (PASS, IMPROVED, REGRESSED, INCONCLUSIVE, CONTAMINATED, MISSING)] == [0, 0, 1, 125, 125, 125]
+    assert [compare.bisect_code(word) for word in (PASS, IMPROVED, REGRESSED, INCONCLUSIVE, CONTAMINATED, MISSING)] == [
+        0,
+        0,
+        1,
+        125,
+        125,
+        125,
+    ]
     table = (ROOT / "docs" / "exit-codes.md").read_text()
     for code in (10, 11, 12, 13):
         assert f"\n| {code} | " in table
@@ -167,7 +208,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     for name, value in made.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("tempfile.tempdir", str(made.scratch))
-    monkeypatch.setattr(compare.env, "collect", lambda: {"schema": 1, "fingerprint": "simulated"})  # the real one asks make
+    monkeypatch.setattr(
+        compare.env, "collect", lambda: {"schema": 1, "fingerprint": "simulated"}
+    )  # the real one asks make
     return made
 
 
@@ -179,9 +222,24 @@ def test_two_revisions_records_and_the_same_verdict_again(shop: Shop) -> None:
     run = next(shop.results.iterdir())
     assert {path.name for path in run.iterdir()} == {"compare.json", "samples.jsonl", "env.json", "verdict.json"}
     told = json.loads((shop.folder / "told.json").read_text())
-    assert told["exit"] == 10 and told["sides"]["B"]["revision"] == slow and told == json.loads((run / "verdict.json").read_text())
+    assert (
+        told["exit"] == 10
+        and told["sides"]["B"]["revision"] == slow
+        and told == json.loads((run / "verdict.json").read_text())
+    )
     assert all(sample["schema"] == records.SCHEMA for sample in records.read_samples(run))
-    command = [sys.executable, "-m", "bench", "compare", "--from", run.name, "--results", str(shop.results), "--json", "-"]
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "compare",
+        "--from",
+        run.name,
+        "--results",
+        str(shop.results),
+        "--json",
+        "-",
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 10 and json.loads(done.stdout) == told, done.stderr
     assert os.listdir(shop.scratch) == [], "sources and staged programs are gone"
@@ -212,7 +270,9 @@ def test_what_does_not_build_is_said_with_its_first_error(shop: Shop) -> None:
         shop.compare("HEAD~1", "HEAD")
     words = str(raised.value)
     assert "does not build: # poll.c:7: error: expected ';'; the whole log: " in words
-    assert os.listdir(shop.scratch) == [] and any("expected ';'" in log.read_text() for log in shop.build.glob("revisions/*.log"))
+    assert os.listdir(shop.scratch) == [] and any(
+        "expected ';'" in log.read_text() for log in shop.build.glob("revisions/*.log")
+    )
 
 
 def test_a_model_that_one_side_lacks_is_missing(shop: Shop) -> None:
@@ -251,7 +311,10 @@ def test_a_shallow_clone_says_what_to_fetch(shop: Shop) -> None:
     [
         (("nosuch", "HEAD"), "'nosuch' names no commit, build folder or contender"),
         (("HEAD", "RUN"), "is a recorded run: two runs were measured at different times"),
-        (("RUN", "OTHER"), "different hosts or settings .fingerprints 1a and 2b.; have both revisions measured in one run"),
+        (
+            ("RUN", "OTHER"),
+            "different hosts or settings .fingerprints 1a and 2b.; have both revisions measured in one run",
+        ),
         (("HEAD", "EMPTY"), "is no build folder: it has no servers/"),
         (("HEAD", "WORK", "--cells", "ratee=3"), "no load option 'ratee' .did you mean rate"),
         (("HEAD", "WORK", "--cells", "rate=3,mode=closed"), "mode=open is the only one"),
@@ -294,7 +357,10 @@ def test_git_bisect_finds_the_commit(shop: Shop) -> None:
 
 def test_in_a_bisection_an_error_is_no_answer(shop: Shop) -> None:
     shop.repository.commit(cost=5.0)
-    done = subprocess.run([sys.executable, tiny.script(shop.folder / "gate.py"), *shop.words("nosuch", "HEAD", "--bisect")], capture_output=True)
+    done = subprocess.run(
+        [sys.executable, tiny.script(shop.folder / "gate.py"), *shop.words("nosuch", "HEAD", "--bisect")],
+        capture_output=True,
+    )
     assert done.returncode == 255, "git bisect takes 1 to 127 for bad"
 
 
@@ -304,7 +370,11 @@ def test_ctrl_c_leaves_nothing_behind(shop: Shop, when: str) -> None:
     shop.repository.commit(more="# stalls\n" if when == "building" else "", cost=6.0)
     command = [sys.executable, str(tiny.script(shop.folder / "gate.py", pause=0.02)), *shop.words("HEAD~1", "HEAD")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    sign = (lambda: list(shop.results.glob("*/compare.json"))) if when == "measuring" else (lambda: len(list(shop.build.glob("revisions/*.log"))) > 1)
+    sign = (
+        (lambda: list(shop.results.glob("*/compare.json")))
+        if when == "measuring"
+        else (lambda: len(list(shop.build.glob("revisions/*.log"))) > 1)
+    )
     end = time.monotonic() + 60
     while not sign() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
@@ -317,15 +387,31 @@ def test_ctrl_c_leaves_nothing_behind(shop: Shop, when: str) -> None:
 
 
 BUILT = paths.build_dir()
-HAVE = all((BUILT / name).exists() for name in ("loadgen", "calibrate", "arms/plain_epoll", "servers/epoll_lt", "servers.d/epoll_lt.o"))
+HAVE = all(
+    (BUILT / name).exists()
+    for name in ("loadgen", "calibrate", "arms/plain_epoll", "servers/epoll_lt", "servers.d/epoll_lt.o")
+)
 
 
 @pytest.mark.skipif(not HAVE, reason="the servers are not built (make)")
 def test_real_servers_are_staged_alike_measured_and_gone(tmp_path: Path) -> None:
     """A few quads of the real thing; a busy machine may make them invalid, and no figure is judged."""
-    words = ["build", "build", "--models", "epoll_lt", "--measure-identical", "--max-time", "1.5", "--together", "--results", str(tmp_path)]
+    words = [
+        "build",
+        "build",
+        "--models",
+        "epoll_lt",
+        "--measure-identical",
+        "--max-time",
+        "1.5",
+        "--together",
+        "--results",
+        str(tmp_path),
+    ]
     words[:2] = [str(BUILT)] * 2
-    done = subprocess.run([sys.executable, "-m", "bench", "compare", *words], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "compare", *words], cwd=ROOT, capture_output=True, text=True, timeout=200
+    )
     assert done.returncode in (0, 12), done.stdout + done.stderr
     run = next(tmp_path.iterdir())
     found = records.read_samples(run)
@@ -348,17 +434,25 @@ def test_a_build_is_kept_and_used_again(shop: Shop) -> None:
     assert (folder / "servers" / "poll").read_text() == "kept", "not built twice"
     with pytest.raises(revisions.NoSuchTarget):
         revisions.built(name, ["servers/select"], shop.repository.folder)
-    assert shop.repository.git("worktree", "list").count("\n") == 0 and shop.repository.git("status", "--porcelain") == ""
+    assert (
+        shop.repository.git("worktree", "list").count("\n") == 0 and shop.repository.git("status", "--porcelain") == ""
+    )
 
 
-PARTS = {"one": "int one(int x) { return x * 3 + 1; }", "two": "int two(int x) { return x ? x / 3 : 7; }", "six": "int six(int x) { return ~x; }"}
+PARTS = {
+    "one": "int one(int x) { return x * 3 + 1; }",
+    "two": "int two(int x) { return x ? x / 3 : 7; }",
+    "six": "int six(int x) { return ~x; }",
+}
 
 
 def test_linking_anew_moves_code_and_changes_nothing_else(tmp_path: Path) -> None:
     build = tmp_path / "build"
     for folder in ("core", "servers", "servers.d"):
         (build / folder).mkdir(parents=True)
-    (tmp_path / "x.c").write_text('#include <stdio.h>\nint one(int), two(int);\nint main(void) { printf("%d\\n", one(4) + two(9)); return 0; }\n')
+    (tmp_path / "x.c").write_text(
+        '#include <stdio.h>\nint one(int), two(int);\nint main(void) { printf("%d\\n", one(4) + two(9)); return 0; }\n'
+    )
     for name, text in PARTS.items():
         (tmp_path / f"{name}.c").write_text(text + "\n")
     run = lambda *words: subprocess.run(words, check=True, capture_output=True, text=True).stdout  # noqa: E731
@@ -374,9 +468,25 @@ def test_linking_anew_moves_code_and_changes_nothing_else(tmp_path: Path) -> Non
         assert run(str(out)) == run(str(build / "servers" / "x")) == "16\n"
         places[seed] = {line.split()[2]: line.split()[0] for line in run("nm", str(out)).splitlines() if " T " in line}
         assert "six" not in places[seed], "what the page does not use stays out"
-    before = {line.split()[2]: line.split()[0] for line in run("nm", str(build / "servers" / "x")).splitlines() if " T " in line}
+    before = {
+        line.split()[2]: line.split()[0]
+        for line in run("nm", str(build / "servers" / "x")).splitlines()
+        if " T " in line
+    }
     assert all(before[name] != places[1][name] for name in ("main", "one", "two")) and places[1] != places[2]
     assert not relink.relinked(tmp_path, "servers/x", 1, tmp_path / "no"), "a folder without objects"
     bare = tmp_path / "bare"
-    run("cc", "-g", "-Wl,--build-id=0x" + "12" * 20, "-o", str(bare), str(build / "servers.d" / "x.o"), str(build / "core.a"))
-    assert compare_sides.code_of(bare) == compare_sides.code_of(build / "servers" / "x") != compare_sides.code_of(tmp_path / "x1")
+    run(
+        "cc",
+        "-g",
+        "-Wl,--build-id=0x" + "12" * 20,
+        "-o",
+        str(bare),
+        str(build / "servers.d" / "x.o"),
+        str(build / "core.a"),
+    )
+    assert (
+        compare_sides.code_of(bare)
+        == compare_sides.code_of(build / "servers" / "x")
+        != compare_sides.code_of(tmp_path / "x1")
+    )

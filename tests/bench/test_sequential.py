@@ -1,11 +1,11 @@
-"""The gate's statistics, on seeded series: levels that hold in any weather, power, and intervals that agree with the tests."""
+"""The gate's statistics, on seeded series: levels that hold in any weather, power, intervals that fit the tests."""
 
 import math
 
 import numpy as np
 import pytest
 import simulated
-from conftest import ROOT  # noqa: F401  (puts the bench on the path)
+import conftest  # noqa: F401  (puts the bench on the path)
 
 from bench import sequential
 from bench.sequential import looks_of, rejected_at

@@ -31,15 +31,18 @@ class Repository:
 
     def git(self, *words: str) -> str:
         names = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        settings = {**os.environ, **names, "GIT_CONFIG_GLOBAL": "/dev/null"}
         done = subprocess.run(
-            ["git", *words], cwd=self.folder, capture_output=True, text=True, check=True, env={**os.environ, **names, "GIT_CONFIG_GLOBAL": "/dev/null"}
-        )  # fmt: skip
+            ["git", *words], cwd=self.folder, capture_output=True, text=True, check=True, env=settings
+        )
         return done.stdout.strip()
 
     def write(self, more: str = "", name: str = "poll", **said: object) -> None:
         words = " ".join(f"{key}={value}" for key, value in said.items())
         server = (FAKES / "server.py").read_text().splitlines(keepends=True)[1:]
-        (self.folder / "servers" / f"{name}.c").write_text(f"#!{sys.executable} -SE\n# {words}\n{more}" + "".join(server))
+        (self.folder / "servers" / f"{name}.c").write_text(
+            f"#!{sys.executable} -SE\n# {words}\n{more}" + "".join(server)
+        )
 
     def commit(self, more: str = "", name: str = "poll", **said: object) -> str:
         self.write(more, name, **said)
