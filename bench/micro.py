@@ -238,9 +238,8 @@ def price(way: Way, seed: int = 1, resamples: int = RESAMPLES) -> Price:
     matrix = [way.values[cell]["wait"] for cell in at]
     best = fit(at, [float(np.median(row)) for row in matrix])
     rng = np.random.default_rng(seed)
-    drawn = np.array(
-        [fit(at, [float(np.median(rng.choice(row, len(row)))) for row in matrix]) for _ in range(resamples)]
-    )
+    medians = np.array([np.median(rng.choice(row, (resamples, len(row))), axis=1) for row in matrix])
+    drawn = np.array([fit(at, times) for times in medians.T])
     low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
     predicted = np.array([best @ (1.0, cell.watched, cell.ready) for cell in at])
     measured = np.array([np.median(row) for row in matrix])
