@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench import env, paths, records
 from bench.calibrate_replay import at_most, bound, counted, measured_ratio, replay
+from bench.compare_text import finite
 from bench.errors import UsageError
 
 PLAN, QUADS, LIVE, SUMMARY = "calibrate.json", "quads.jsonl", "live.jsonl", "summary.json"
@@ -59,7 +60,7 @@ def derive(folder: Path, replays: int) -> dict:
             again = [
                 replay(recorded, one.alike, seed, told["quads"], told["confirm_quads"], {}) for seed in range(replays)
             ]
-            row |= {"recorded_quads": len(recorded), "log_ratio": ratio, "replays": counted(again)}
+            row |= {"recorded_quads": len(recorded), "log_ratio": finite(list(ratio)), "replays": counted(again)}
         rows.append(row)
     return {
         "schema": records.SCHEMA,

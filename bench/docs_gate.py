@@ -54,7 +54,7 @@ def verdicts(_summary: dict) -> str:
 
 
 def cells(row: dict) -> list[str]:
-    ratio = [f"{math.expm1(part):+.1%}" for part in row.get("log_ratio", [])]
+    ratio = ["?" if part is None else f"{math.expm1(part):+.1%}" for part in row.get("log_ratio", [])]
     again, live = row.get("replays"), row["live"]
     return [
         row["label"],
