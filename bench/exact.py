@@ -60,13 +60,13 @@ def measure(arm: Arm, kinds: tuple[str, ...], bed: Bed, cases: tuple[str, ...] |
     restless = False
     if {"calls", "allocations"} & set(kinds):
         for case in wanted:
-            calls, allocations, never_slept = per_request(arm, case, bed)
+            calls, allocations, never_slept = per_request(arm, case, bed, restless)
             restless = restless or never_slept
             for kind, found in (("calls", calls), ("allocations", allocations)):
                 if kind in kinds and found is not None:
                     figures[kind][case.name] = found
     if "memory" in kinds and any(case.name == "echo" for case in wanted):
-        memory = per_connection(arm, bed)
+        memory = per_connection(arm, bed, restless)
         if memory:
             figures["memory"]["echo"] = memory
     if "instructions" in kinds:
@@ -79,16 +79,24 @@ def measure(arm: Arm, kinds: tuple[str, ...], bed: Bed, cases: tuple[str, ...] |
 # --- per request ------------------------------------------------------------------------------------------------------
 
 
-def per_request(arm: Arm, case: lockstep.Case, bed: Bed) -> tuple[dict[str, Value], dict[str, Value] | None, bool]:
-    """Calls by name, allocations by name (None where no allocator could be watched), and whether it never sleeps."""
+def per_request(
+    arm: Arm, case: lockstep.Case, bed: Bed, restless: bool = False
+) -> tuple[dict[str, Value], dict[str, Value] | None, bool]:
+    """Calls by name, allocations by name (None where no allocator could be watched), and whether it never sleeps.
+
+    A server that is known never to sleep is not waited for.
+    """
     requests = SLOW_REQUESTS if case.name in SLOW else REQUESTS
     with counted(arm) as (environment, allocations):
         traced = lockstep.traced(arm, case, bed.placement.server, bed.undertaker, environment)
-        with traced as (target, pids, so_far), lockstep.Client(target, pids, case) as client:
+        with traced as (target, pids, so_far):
+            client = lockstep.Client(target, pids, case)
+            client.quiet.restless = restless
             looks = []
-            for _ in range(3):
-                client.converse(requests)
-                looks.append((so_far(), allocations()))
+            with client:
+                for _ in range(3):
+                    client.converse(requests)
+                    looks.append((so_far(), allocations()))
     calls = windows([look[0] for look in looks], requests)
     if looks[0][1] is None:
         return calls, None, client.quiet.restless
@@ -158,7 +166,7 @@ def instructions(
 # --- per idle connection ----------------------------------------------------------------------------------------------
 
 
-def per_connection(arm: Arm, bed: Bed) -> dict[str, Value] | None:
+def per_connection(arm: Arm, bed: Bed, restless: bool = False) -> dict[str, Value] | None:
     """Bytes of user memory for each further idle connection; None for a model that serves too few at once.
 
     `allocated` is the allocator's own count, exact to the byte.  `private dirty` is what /proc/PID/smaps_rollup says of
@@ -174,6 +182,7 @@ def per_connection(arm: Arm, bed: Bed) -> dict[str, Value] | None:
         try:
             target = serve.wait_ready(server)
             quiet = lockstep.Quiet(lambda: serve.group_of(server.pid))
+            quiet.restless = restless
             seen = []
             for count in (FEW, MANY):
                 while len(crowd) < count:  # one by one: what many at once would need depends on who was how fast
