@@ -11,6 +11,7 @@ from bench.compare_plan import Plan
 from bench.errors import UsageError
 
 FROZEN = ("control", "plain_epoll")  # arms that no commit changes: the control of a comparison
+WHOLE = ["A", "A", "B", "B", "control"]  # a quad
 
 
 def lines_of(run: Path, reference: str | None = None) -> list[dict]:
@@ -63,6 +64,8 @@ def about_run(run: Path, found: list[dict], footer: str) -> dict:
 
 def of_comparison(run: Path) -> list[dict]:
     """Both sides, each against the control in the middle of its quads; the second pass was linked otherwise."""
+    if records.read_json(run / "verdict.json")["verdict"] == "CONTAMINATED":
+        return []  # the instrument itself was disturbed: these are no figures
     plan = Plan.from_record(records.read_json(run / "compare.json"))
     found = records.read_samples(run)
     about = about_run(run, found, env.footer(records.read_json(run / "env.json")))
@@ -99,12 +102,12 @@ def named(model: str, side: dict) -> tuple[str, str]:
 
 
 def quads_of(found: Iterable[dict], contest: str) -> list[list[dict]]:
-    """The quads of the first pass, with their control."""
+    """The complete quads of the first pass, with their control."""
     gathered: dict[int, list[dict]] = {}
     for record in found:
         if record["cell"] == contest and record["pass"] == 1 and record["status"] == "ok":
             gathered.setdefault(record["block"], []).append(record)
-    return list(gathered.values())
+    return [quad for quad in gathered.values() if sorted(record["arm"] for record in quad) == WHOLE]
 
 
 def against_control(quad: list[dict], side: str, metric: str) -> tuple[float, float] | None:

@@ -116,6 +116,7 @@ def comparison(folder: Path, b_over_a: float) -> Path:
     contest = compare_plan.Contest("contender", "rate=10000", {"mode": "open"}, {}, {})
     plan = compare_plan.Plan(1, sides, [contest], {}, metrics=("p50_us",))
     records.write_json(folder / "compare.json", plan.as_record(records.SCHEMA))
+    records.write_json(folder / "verdict.json", {"schema": 1, "verdict": "PASS"})
     shutil.copy(SAMPLE / "env.json", folder)
     latency_ns = {"A": 200_000.0, "B": 200_000.0 * b_over_a, "control": 100_000.0}
     lines = []
@@ -148,6 +149,16 @@ def test_a_comparison_adds_both_sides_against_its_frozen_control(tmp_path: Path)
     history.keep(tmp_path / "history", lines)
     (series_found,) = history.read(tmp_path / "history")
     assert [history.revision_of(line) for line in series_found.lines] == ["AAAAAAA", "BBBBBBB"]
+
+
+def test_half_a_quad_and_a_contaminated_comparison_add_nothing(tmp_path: Path) -> None:
+    run = comparison(tmp_path / "run", 1.1)
+    path = run / "samples.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    assert history_lines.lines_of(run) == []
+    disturbed = comparison(tmp_path / "disturbed", 1.1)
+    records.write_json(disturbed / "verdict.json", {"schema": 1, "verdict": "CONTAMINATED"})
+    assert history_lines.lines_of(disturbed) == []
 
 
 def runs_of(folder: Path, count: int, step_at: int, host: str = "host0", first: int = 0) -> list[dict]:
