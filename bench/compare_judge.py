@@ -166,7 +166,9 @@ def verdict_of(plan: Plan, samples: Sequence[dict], contest: Contest, metric: st
     if intervals:
         ends = sequential.interval(values, SHOWN_LEVEL, due(plan.looks(1), len(values), word in (OPEN, INCONCLUSIVE)))
         detectable = sequential.detectable(values, plan.level / plan.comparisons, max(plan.quads, len(values)))
-        found = replace(found, low=math.exp(ends[0]), high=math.exp(min(ends[1], 700.0)), detectable=detectable)
+        found = replace(
+            found, low=math.exp(ends[0]), high=math.exp(ends[1]) if ends[1] < 700 else math.inf, detectable=detectable
+        )
     if word == SUSPECT:
         return confirmed(plan, samples, contest, found)
     if word == PASS and found.low is not None and found.low > 1:

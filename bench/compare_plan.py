@@ -26,9 +26,9 @@ SAMPLES_PER_QUAD = 5
 
 BASE = {
     **{"protocol": "echo", "mode": "open", "arrival": "poisson", "connections": 50, "size": 64, "wait": "spin"},
-    **{"rate": 20000, "warmup": "10ms", "duration": "60ms"},
+    **{"rate": 20000, "warmup": "10ms", "duration": "120ms"},
 }
-CONTROL = {**BASE, "connections": 20, "duration": "50ms"}
+CONTROL = {**BASE, "connections": 20, "duration": "100ms"}
 SETS = {
     "usual": ["rate=20000"],
     "wide": ["rate=5000", "rate=20000", "rate=40000", "connections=500", "size=4096", "protocol=http"],

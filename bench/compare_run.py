@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from bench import compare_judge
 from bench.arms import Arm
 from bench.compare_judge import REGRESSED
-from bench.compare_plan import SAMPLES_PER_QUAD, Contest, Plan, quad, quads_within
+from bench.compare_plan import CONFIRM_SHARE, SAMPLES_PER_QUAD, Contest, Plan, quad, quads_within
 from bench.errors import BenchError
 from bench.plan import Sample
 from bench.records import Appender, without_bins
@@ -89,13 +89,19 @@ def run_quad(bench: Bench, plan: Plan, contest: Contest, number: int, index: int
 
 
 def warm_up(bench: Bench, plan: Plan, contests: Sequence[Contest]) -> float:
-    """One quad of each contest that counts for nothing: it loads the programs, and says how long a quad takes."""
-    begun = bench.clock()
+    """One quad of each contest that counts for nothing: it loads the programs, and says how long a quad takes.
+
+    The lower quartile of the samples' times: the first are slow, and a plan for more quads than the time allows loses
+    little, for the deadline ends it, while one for fewer ends before its time.
+    """
+    took = []
     for contest in contests:
         for sample in quad(plan, contest, 0, 0):
             arm = bench.control if sample.role == "control" else bench.arm(1, contest, sample.arm)
+            begun = bench.clock()
             one(bench, sample, arm, 0)
-    return (bench.clock() - begun) / max(1, len(contests))
+            took.append(bench.clock() - begun)
+    return SAMPLES_PER_QUAD * sorted(took)[len(took) // 4] if took else 0.0
 
 
 def schedule(plan: Plan, seconds: float, quad_s: float) -> None:
@@ -108,7 +114,8 @@ def measure(bench: Bench, plan: Plan, deadline: float) -> None:
     first = list(plan.measured)
     reserve = plan.confirm_quads * SAMPLES_PER_QUAD
     begun = bench.clock()
-    one_pass(bench, plan, first, 1, lambda done: deadline - reserve * (bench.clock() - begun) / max(done, 1))
+    most = CONFIRM_SHARE * (deadline - begun)  # windows that are taken twice must not eat up the first pass
+    one_pass(bench, plan, first, 1, lambda done: deadline - min(most, reserve * (bench.clock() - begun) / max(done, 1)))
     suspects = [contest for contest in first if compare_judge.suspects(plan, bench.samples, contest)]
     suspects.sort(key=lambda contest: -largest(plan, bench, contest))
     if suspects:

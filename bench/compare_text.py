@@ -51,7 +51,7 @@ class Said:
 
 
 def percent(ratio: float | None) -> str:
-    if ratio is None or not math.isfinite(ratio):
+    if not ratio or not math.isfinite(ratio):
         return "?"
     return f"{ratio - 1:+.1%}"
 
