@@ -8,6 +8,7 @@
 
 #include "judge.h"
 #include "parse.h"
+#include "special.h"
 
 enum { WORD = 8, WORDS = BLOCK_BYTES / WORD };
 
@@ -82,14 +83,15 @@ int block_main(int argc, char **argv)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	int length = snprintf(draft, sizeof(draft), "%s.part", argv[0]);
+	bool in_place = is_special(argv[0]);
+	int length = snprintf(draft, sizeof(draft), in_place ? "%s" : "%s.part", argv[0]);
 	FILE *file = length > 0 && (size_t)length < sizeof(draft) ? fopen(draft, "we") : NULL;
 	bool fine = file && write_blocks(file, count);
-	fine = (!file || fclose(file) == 0) && fine && rename(draft, argv[0]) == 0;
+	fine = (!file || fclose(file) == 0) && fine && (in_place || rename(draft, argv[0]) == 0);
 	if (fine)
 		return EXIT_GOOD;
 	fprintf(stderr, "loadgen: make-file %s: %s\n", argv[0], strerror(errno));
-	if (file)
+	if (file && !in_place)
 		unlink(draft);
 	return EXIT_FAILED;
 }

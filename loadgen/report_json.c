@@ -10,6 +10,7 @@
 #include "distribution.h"
 #include "find.h"
 #include "report_parts.h"
+#include "special.h"
 
 enum { SCHEMA_VERSION = 1 };
 
@@ -235,9 +236,10 @@ static bool write_document(const char *path, json_t *d, char *why, size_t why_si
 			snprintf(why, why_size, "--json -: cannot write to stdout: %s", strerror(errno));
 		return fine;
 	}
-	int length = snprintf(draft, sizeof(draft), "%s.part", path);
+	bool in_place = is_special(path);
+	int length = snprintf(draft, sizeof(draft), in_place ? "%s" : "%s.part", path);
 	bool fine = length > 0 && (size_t)length < sizeof(draft) &&
-		    json_dump_file(d, draft, JSON_COMPACT) == 0 && rename(draft, path) == 0;
+		    json_dump_file(d, draft, JSON_COMPACT) == 0 && (in_place || rename(draft, path) == 0);
 	if (!fine)
 		snprintf(why, why_size, "--json %s: cannot write it: %s", path, strerror(errno));
 	json_decref(d);

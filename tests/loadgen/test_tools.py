@@ -1,6 +1,9 @@
 """Merging results, searching a rate, fairness."""
 import json
+import os
+import stat
 import subprocess
+import threading
 
 import pytest
 from conftest import LOADGEN, attempts, check_document, loadgen, peer
@@ -10,6 +13,19 @@ from servers import http, page, served
 def merge(*paths, out="-"):
     done = subprocess.run([LOADGEN, "merge", "--json", out, *paths], capture_output=True, timeout=20)
     return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_a_pipe_is_written_to_and_never_replaced(tmp_path):
+    pipe, heard = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()), daemon=True)
+    reader.start()
+    load = ("--protocol", "echo", "--connections", "1", "--warmup", "0", "--duration", "20ms", "--probe", "0", "--quiet")
+    with peer() as server:
+        subprocess.run([LOADGEN, "--target", server.target, *load, "--json", pipe], check=True, timeout=20)
+    reader.join(10)
+    check_document(json.loads(heard[0]))
+    assert stat.S_ISFIFO(pipe.stat().st_mode) and os.listdir(tmp_path) == ["pipe"]
 
 
 def test_merging_loses_nothing(tmp_path):
