@@ -7,12 +7,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import claims_agree, claims_file, claims_ledger, claims_run, paths, prepare, report, runner
+from bench import claims_file, claims_ledger, claims_run, paths, prepare, report, runner
 from bench.errors import UsageError
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    actions = command.add_subparsers(dest="action", required=True, metavar="check|list|run|show|derive|agree")
+    actions = command.add_subparsers(dest="action", required=True, metavar="check|list|run|show|derive")
     check = actions.add_parser("check", help="say what is wrong with claim files, or that nothing is (default: all)")
     check.add_argument("files", nargs="*", metavar="FILE")
     actions.add_parser("list", help="list the claims")
@@ -27,10 +27,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     show.add_argument("--id", metavar="ID", help="one claim: quotation, parts, samples, figure")
     derive = actions.add_parser("derive", help="redo the ledger and its figures from a run's raw records")
     derive.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
-    agree = actions.add_parser("agree", help="say whether two runs come to the same verdicts; exit 1 where one flips")
-    agree.add_argument("first", metavar="RUN")
-    agree.add_argument("second", metavar="RUN")
-    for action in (run, show, derive, agree):
+    for action in (run, show, derive):
         said = "folder that holds the runs (default: results)"
         action.add_argument("--results", metavar="DIR", default=argparse.SUPPRESS, help=said)
     measuring(run)
@@ -45,7 +42,7 @@ def measuring(run: argparse.ArgumentParser) -> None:
 
 
 def from_options(options: argparse.Namespace, console: Console) -> int:
-    actions = {"check": check, "list": listed, "run": run, "show": show, "derive": derive, "agree": agree}
+    actions = {"check": check, "list": listed, "run": run, "show": show, "derive": derive}
     return actions[options.action](options, console)
 
 
@@ -109,9 +106,3 @@ def show(options: argparse.Namespace, console: Console) -> int:
 def derive(options: argparse.Namespace, console: Console) -> int:
     claims_run.redo(claims_run.folder_of(paths.results_dir(options.results), options.run), console)
     return 0
-
-
-def agree(options: argparse.Namespace, console: Console) -> int:
-    results = paths.results_dir(options.results)
-    ledgers = [claims_ledger.derive(claims_run.folder_of(results, name)) for name in (options.first, options.second)]
-    return 1 if claims_agree.show(console, claims_agree.pairs(*ledgers)) else 0

@@ -18,7 +18,7 @@ from rich.console import Console
 from test_claims_file import ARRIVALS, COUNT, MEASURED, PAGE, PROBE, example
 from test_runner import outcomes, plan_ids, processes_of, wait_until
 
-from bench import arms, checked, claims_agree, claims_arrivals, claims_draft, claims_file, claims_names, claims_plan
+from bench import arms, checked, claims_arrivals, claims_draft, claims_file, claims_names, claims_plan
 from bench import claims_run, cli, needs, paths, plan, records
 from bench.claims_data import Data
 from bench.errors import UsageError
@@ -262,23 +262,6 @@ def played(
     run.sent_ns, run.answered_ns = list(map(ns, sent)), dict(enumerate(map(ns, answered)))
     run.all_read_ns, run.unread_ns = ns(all_read), ns(unread)
     return run.interleaved()
-
-
-def ledger(**verdicts: str) -> dict:
-    claims = [{"id": id, "verdict": one, "parts": [{"name": "a", "verdict": one}]} for id, one in verdicts.items()]
-    return {"claims": claims}
-
-
-def test_two_ledgers_agree_unless_a_verdict_flips() -> None:
-    first = ledger(P1="reproduced", P2="reproduced", P3="inconclusive", P4="not reproduced")
-    second = ledger(P1="reproduced", P2="not reproduced", P3="reproduced", P5="not reproduced")
-    found = claims_agree.pairs(first, second)
-    assert [one.name for one in found] == ["P1", "P1 a", "P2", "P2 a", "P3", "P3 a"], "what both have"
-    assert [one.name for one in found if one.flips] == ["P2", "P2 a"]
-    said = io.StringIO()
-    assert claims_agree.show(Console(file=said), found) == 2
-    assert "FLIPS" in said.getvalue() and "2 of 6 verdicts" in said.getvalue()
-    assert claims_agree.show(Console(file=said), claims_agree.pairs(first, first)) == 0
 
 
 def test_whether_requests_interleave_is_told_by_looks_in_time_only() -> None:
