@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,15 +61,26 @@ def show_failures(outcome, log: Path) -> None:
 
 
 def run_all(suites: list, reports: Path):
+    """Suites of one process beside each other, each of the others alone."""
     from runner.execute import execute, report_directory, say
     from runner.junit import Outcome
+    from runner.suites import CPUS
     total = Outcome()
-    for suite in suites:
+
+    def carry_out(suite) -> None:
         outcome, took_s = execute(suite, reports)
-        say(f"{suite.name}: {outcome} in {took_s:.0f} s")
-        if outcome.failed:
-            show_failures(outcome, report_directory(suite, reports) / "log")
-        total.add(outcome)
+        with telling:
+            say(f"{suite.name}: {outcome} in {took_s:.0f} s")
+            if outcome.failed:
+                show_failures(outcome, report_directory(suite, reports) / "log")
+            total.add(outcome)
+
+    telling = threading.Lock()
+    with ThreadPoolExecutor(CPUS) as together:
+        list(together.map(carry_out, [suite for suite in suites if suite.single]))
+    for suite in suites:
+        if not suite.single:
+            carry_out(suite)
     return total
 
 

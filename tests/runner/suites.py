@@ -28,6 +28,7 @@ class Suite:
     limit_s: int = 600
     missing: str = ""  # why it cannot run: it then fails, because a suite that ran nothing proves nothing
     one_case: bool = False  # writes no report: its exit code is its one result
+    single: bool = False  # one process that keeps one CPU busy: others of its kind may run beside it
 
     def matches(self, words: list[str]) -> bool:
         return not words or any(self.name == word or self.name.startswith(word + " ") for word in words)
@@ -53,8 +54,8 @@ def unit(build: Path) -> list[Suite]:
     for title, base in (("", build), (" asan", build / "asan")):
         for folder in ("unit", "loadgen"):
             programs = executables(base / "tests" / folder)
-            found += [Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120)
-                      for program in programs]
+            found += [Suite(f"unit{title} {folder}/{program.name}", (str(program),), SANITIZER_ENV, limit_s=120,
+                            single=True) for program in programs]
             if not programs and list((ROOT / "tests" / folder).glob("test_*.c")):
                 found.append(not_built(f"unit{title} {folder}", base / "tests" / folder))
     return found
@@ -70,7 +71,7 @@ def fuzz(build: Path) -> list[Suite]:
         words = [f"-dict={path}" for path in sorted((ROOT / "tests" / "fuzz").glob("*.dict"))[:1]]
         args = (f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", f"-artifact_prefix={scratch}/", *words,
                 str(scratch), *map(str, corpus))
-        found.append(Suite(f"fuzz {program.name}", (str(program), *args), SANITIZER_ENV, limit_s=120, one_case=True))
+        found.append(Suite(f"fuzz {program.name}", (str(program), *args), SANITIZER_ENV, limit_s=120, one_case=True, single=True))
     if not found and list((ROOT / "tests" / "fuzz").glob("*.c")):
         found.append(not_built("fuzz", build / "fuzz"))
     return found
@@ -103,7 +104,9 @@ def lab(directory: Path) -> Suite:
     missing = "" if executables(directory) else f"no servers in {directory}: run make asan"
     env = {"LAB_DIR": str(directory), "CONFORMANCE_SCALE": "0.05", "SERVERS": os.environ.get("SERVERS", ""),
            "CONFORMANCE_TURNS": os.environ.get("CONFORMANCE_TURNS", "pages")}
-    return pytest("conformance lab", "tests/conformance/test_echo.py", *files, env=env, missing=missing, limit_s=1200)
+    left = ("-k", "not full_socket_still_owes")  # a slow reader and one that never reads fill sockets, too
+    return pytest("conformance lab", "tests/conformance/test_echo.py", *files, *left, env=env, missing=missing,
+                  limit_s=1200)
 
 
 def loadgen(build: Path) -> list[Suite]:
@@ -113,7 +116,7 @@ def loadgen(build: Path) -> list[Suite]:
         env = {"LOADGEN": str(build / "loadgen"), "SHORT": ""}
         return [pytest("loadgen plain", "tests/loadgen", jobs=1, env=env)]
     env = {"SHORT": "1", **SANITIZER_ENV}
-    return [pytest(f"loadgen {title}", "tests/loadgen", jobs=2 * CPUS,  # half of what they do is to wait
+    return [pytest(f"loadgen {title}", "tests/loadgen",
                    env={"LOADGEN": str(base / "loadgen"), "BUILD": str(base), **env})
             for title, base in (("plain", build), ("asan", build / "asan"))]
 
@@ -126,5 +129,5 @@ def every(build: Path) -> list[Suite]:
         pytest("bench", "tests/bench"),
         *loadgen(build),
         *conformance(build),
-        pytest("interop", "tests/interop", jobs=1, env={"SERVERS_DIR": str(build / "servers")}),
+        pytest("interop", "tests/interop", jobs=CPUS, env={"SERVERS_DIR": str(build / "servers")}),
     ]
