@@ -1,6 +1,7 @@
 #include "conduct.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,15 @@ static uint64_t next_edge(const struct stage *s, const struct progress *p, uint6
 	return p->ended ? now + DRAIN_LOOK_NS : s->run.window_end_ns;
 }
 
+/* This thread sleeps but for a few moments that it must not miss, and may share a CPU with a worker that never
+ * does: there it has to come first. Without the right to that (CAP_SYS_NICE or RLIMIT_RTPRIO) it is one thread
+ * among others. */
+static void come_first(bool first)
+{
+	sched_setscheduler(0, first ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER,
+		&(struct sched_param){.sched_priority = first});
+}
+
 void conduct(struct stage *s, struct result *r)
 {
 	uint64_t warmup_ns = s->run.window_start_ns - s->run.start_ns;
@@ -161,6 +171,7 @@ void conduct(struct stage *s, struct result *r)
 		.wanted = timeline_wanted(s->timeline)};
 
 	plan_events(s, r);
+	come_first(true);
 	while (atomic_load(&s->finished) < s->count) {
 		uint64_t now = clock_now();
 		do_edges(s, r, &p, now);
@@ -177,5 +188,6 @@ void conduct(struct stage *s, struct result *r)
 	/* The workers may be through before this thread has seen the end of the window. */
 	do_edges(s, r, &p, CLOCK_NEVER);
 	do_events(r, clock_now(), true);
+	come_first(false);
 	r->process_cpu_ns = p.cpu_end_ns - p.cpu_start_ns;
 }

@@ -132,6 +132,11 @@ int net_connect(const struct target *target, unsigned turn)
 	return -error;
 }
 
+void net_quick_ack(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int)); /* a Unix socket has none */
+}
+
 int net_connect_result(int fd)
 {
 	int error = 0;

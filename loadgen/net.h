@@ -25,6 +25,9 @@ bool net_is_loopback4(const struct target *target);
  * `turn` picks the source. Returns the fd, or -errno. */
 int net_connect(const struct target *target, unsigned turn);
 
+/* Acknowledges at once what has been received; the kernel soon returns to its own judgement. */
+void net_quick_ack(int fd);
+
 /* How a connect ended: 0 or its errno. */
 int net_connect_result(int fd);
 

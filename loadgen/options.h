@@ -63,7 +63,7 @@ struct options {
 	const char *headers[MAX_HEADERS];
 	uint32_t header_count;
 	uint64_t expect_status;
-	uint32_t no_delay;
+	uint32_t no_delay, quick_ack;
 	uint64_t warmup_ns, duration_ns, drain_ns; /* the phases */
 	uint64_t timeout_ns, connect_timeout_ns;
 	uint64_t seed;

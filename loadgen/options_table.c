@@ -101,6 +101,8 @@ const struct row options_rows[] = {
 	{"cpus", "LIST", CPUS, AT(cpus_text), 0, 0, NULL,
 		"pin thread i to the i-th CPU of this list [not pinned]"},
 	{"nodelay", "on|off", CHOICE, AT(no_delay), 0, 0, switch_names, "TCP_NODELAY on this side [on]"},
+	{"quickack", "on|off", CHOICE, AT(quick_ack), 0, 0, switch_names,
+		"TCP_QUICKACK, again after each read, for it does not last [off]"},
 	{"rcvbuf", "BYTES", BYTES, AT(receive_buffer), 1, 1 << 30, NULL,
 		"receive buffer of each socket [the kernel's]"},
 	{"sndbuf", "BYTES", BYTES, AT(send_buffer), 1, 1 << 30, NULL,

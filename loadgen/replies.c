@@ -3,6 +3,7 @@
 #include "engine.h"
 #include "flow.h"
 #include "flow_parts.h"
+#include "net.h"
 
 static struct request *oldest(const struct worker *w, const struct conn *c)
 {
@@ -84,6 +85,8 @@ void flow_received(struct worker *w, struct conn *c, const uint8_t *data, size_t
 {
 	w->tally.received_bytes += n;
 	c->last_byte_ns = now;
+	if (w->options->quick_ack)
+		net_quick_ack(c->fd);
 	if (check_replies(w, c, data, n, now)) {
 		flow_offer(w, c, now);
 		flow_flush(w, c, now);

@@ -40,7 +40,7 @@ POPULATIONS = {
     "hog": ("--depth", 64, "--connections", 1),
     "poisson": ("--arrival", "poisson", "--threads", 3),
     "small buffer": ("--rcvbuf", 1024, "--nodelay", "off"),
-    "other socket": ("--sndbuf", 4096, "--busy-poll", "50us"),
+    "other socket": ("--sndbuf", 4096, "--busy-poll", "50us", "--quickack", "on"),
     "spinner": ("--wait", "spin"),
     "classes": ("--class", "a: --weight 3", "--class", "b: --weight 1"),
 }
