@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -331,6 +332,21 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     assert f"{len(plan_ids(folder)) * 3} samples" in PAGE.read_text(), "what the page says of a quick run's size"
 
 
+def test_unread_requests_are_seen_by_sock_diag() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        accepted = [listener.accept()[0] for _ in range(2)]
+        assert claims_arrivals.unread(port) == 0
+        for client in clients:
+            client.sendall(b"name")
+        assert claims_arrivals.unread(port) == 3, "of accepted sockets, and of one that waits to be"
+        accepted[0].recv(4)
+        assert claims_arrivals.unread(port) == claims_arrivals.unread_in_proc(port) == 2
+        for one in (*clients, *accepted):
+            one.close()
+
+
 def test_unread_requests_are_seen_in_the_servers_queues(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     head = "  sl  local_address rem_address   st tx_queue rx_queue\n"
@@ -342,6 +358,6 @@ def test_unread_requests_are_seen_in_the_servers_queues(tmp_path: Path) -> None:
         "   4: 0100007F:1F90 0100007F:C003 06 00000000:00000008",
     ]
     (tmp_path / "net" / "tcp").write_text(head + "\n".join(rows) + "\n")
-    assert claims_arrivals.unread(0x1F90, tmp_path) == 1
+    assert claims_arrivals.unread_in_proc(0x1F90, tmp_path) == 1
 
 
