@@ -1,40 +1,22 @@
-"""The commands of `python3 -m bench`."""
+"""The commands of `python3 -m bench`.
+
+Each command loads what it needs and no more: together the modules would take half a second of every call.
+"""
 
 import argparse
 import os
 import sys
 import time
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from bench import (
-    adhoc,
-    agree,
-    anatomy,
-    calibrate,
-    check,
-    claims_agree,
-    claims_command,
-    claims_run,
-    compare,
-    crosscheck,
-    demo,
-    docs,
-    doctor,
-    exports,
-    gate,
-    history,
-    listing,
-    micro,
-    paths,
-    prepare,
-    reach,
-    records,
-    report,
-    runner,
-    startup,
-)
+from bench import paths
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.prepare import Ready
 
 EPILOG = """examples:
   python3 -m bench run quick                 all three headline experiments, under three minutes
@@ -46,7 +28,8 @@ EPILOG = """examples:
 """
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(asked: str | None = None) -> argparse.ArgumentParser:
+    """Of all commands; with `asked`, those of other modules have their options only where that is the command."""
     top = argparse.ArgumentParser(
         prog="python3 -m bench", description="Runs experiments, keeps raw records, shows what they say.", epilog=EPILOG
     )
@@ -58,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(function=function)
         added.add_argument("--results", metavar="DIR", help="folder that holds the runs (default: results)")
         return added
+
+    def elsewhere(name: str, module: str, function, help: str) -> None:
+        added = command(name, function, help)
+        if asked in (None, name):
+            import_module(f"bench.{module}").add_options(added)
 
     run = command("run", do_run, "run experiments and show what they say")
     run.add_argument(
@@ -84,7 +72,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="ARM",
         help="a model, a contender's name or file, or a contract program (./mine); the first is the reference",
     )
-    adhoc.add_options(tried)
+    if asked in (None, "try"):
+        import_module("bench.adhoc").add_options(tried)
     tried.add_argument("--blocks", type=int, default=5, metavar="K", help="paired repetitions (default: 5)")
     tried.add_argument("--seed", type=int, metavar="N")
     tried.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
@@ -98,9 +87,9 @@ def parser() -> argparse.ArgumentParser:
     show.add_argument("cell", nargs="?", metavar="CELL", help="EXPERIMENT/CELL, such as rates/rate=5000")
     derive = command("derive", do_derive, "redo everything that is made from a run's raw records")
     derive.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
-    exports.add_options(command("export", exports.from_options, "a run's figures in the formats of others: CSV, JUnit, Markdown and more"))
-    gate.add_options(command("gate", gate.run, "the exact tier: has a request become dearer in anything that can be counted"))
-    history.add_options(command("history", do_history, "what every run said of every arm, over time: changes of level, charts"))
+    elsewhere("export", "exports", do_export, "a run's figures in the formats of others: CSV, JUnit, Markdown and more")
+    elsewhere("gate", "gate", do_gate, "the exact tier: has a request become dearer in anything that can be counted")
+    elsewhere("history", "history", do_history, "what every run said of every arm, over time: changes of level, charts")
     documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
     documents.add_argument("--anatomy", metavar="RUN", help="make these anatomy runs the sample first (A,B: what B has replaces A's)")
@@ -116,17 +105,20 @@ def parser() -> argparse.ArgumentParser:
     checked.add_argument("--contract", action="store_true", help="a program's options, counters, signals, memory and CPU too, as for a model")
     checked.add_argument("-k", dest="only", metavar="WORDS", help="only scenarios whose name has these words, as in pytest -k")
     command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
-    listed = command("list", do_list, "list models, experiments, metrics or runs")
-    listed.add_argument("what", nargs="?", choices=listing.KINDS, default="models")
-    anatomy.add_options(command("anatomy", do_anatomy, "count system calls per request by name, and memory per idle connection"))
+    elsewhere("list", "listing", do_list, "list models, experiments, metrics or runs")
+    said = "count system calls per request by name, and memory per idle connection"
+    elsewhere("anatomy", "anatomy", do_anatomy, said)
     said = "do wrk, h2load and ab measure what our load generator measures, and why not where they do not"
-    crosscheck.add_options(command("crosscheck", do_crosscheck, said))
-    reach.add_options(command("reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops"))
-    micro.add_options(command("micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP"))
-    compare.add_options(command("compare", do_compare, "is B slower than A? both built and measured in one run; the exit code is the verdict"))
-    calibrate.add_options(command("calibrate", do_calibrate, "how often compare errs here, and what it finds: the same server twice, and slowed ones"))
-    startup.add_options(command("startup", do_startup, "time whole commands with hyperfine: start to READY, and clients that greet at once"))
-    claims_command.add_options(command("claim", do_claim, "put published claims to the test: check, list and run them"))
+    elsewhere("crosscheck", "crosscheck", do_crosscheck, said)
+    elsewhere("reach", "reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops")
+    elsewhere("micro", "micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP")
+    said = "is B slower than A? both built and measured in one run; the exit code is the verdict"
+    elsewhere("compare", "compare", do_compare, said)
+    said = "how often compare errs here, and what it finds: the same server twice, and slowed ones"
+    elsewhere("calibrate", "calibrate", do_calibrate, said)
+    said = "time whole commands with hyperfine: start to READY, and clients that greet at once"
+    elsewhere("startup", "startup", do_startup, said)
+    elsewhere("claim", "claims_command", do_claim, "put published claims to the test: check, list and run them")
     demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
     return top
@@ -151,14 +143,20 @@ def choosing_topology(command: argparse.ArgumentParser) -> None:
 
 
 def do_try(options: argparse.Namespace, console: Console) -> int:
+    from bench import adhoc
+
     return carry_out(adhoc.ready(options), options, console)
 
 
 def do_run(options: argparse.Namespace, console: Console) -> int:
+    from bench import prepare
+
     return carry_out(prepare.from_options(options), options, console)
 
 
-def carry_out(ready: prepare.Ready, options: argparse.Namespace, console: Console) -> int:
+def carry_out(ready: "Ready", options: argparse.Namespace, console: Console) -> int:
+    from bench import prepare, report, runner
+
     begun = time.monotonic()
     console.print(prepare.announce(ready), highlight=False)
     if options.dry_run:
@@ -169,6 +167,8 @@ def carry_out(ready: prepare.Ready, options: argparse.Namespace, console: Consol
 
 
 def do_resume(options: argparse.Namespace, console: Console) -> int:
+    from bench import prepare, report, runner
+
     begun = time.monotonic()
     folder = prepare.unfinished(paths.results_dir(options.results), options.run)
     ready = prepare.take_up(folder, options)
@@ -178,6 +178,8 @@ def do_resume(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_show(options: argparse.Namespace, console: Console) -> int:
+    from bench import records, report
+
     results = paths.results_dir(options.results)
     if options.run and "/" in options.run and "=" in options.run and not options.cell:
         options.run, options.cell = None, options.run
@@ -190,16 +192,34 @@ def do_show(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_derive(options: argparse.Namespace, console: Console) -> int:
+    from bench import records, report
+
     folder = records.find(paths.results_dir(options.results), options.run)
     report.derive_and_draw(folder, console)
     return 0
 
 
+def do_export(options: argparse.Namespace, console: Console) -> int:
+    from bench import exports
+
+    return exports.from_options(options, console)
+
+
+def do_gate(options: argparse.Namespace, console: Console) -> int:
+    from bench import gate
+
+    return gate.run(options, console)
+
+
 def do_history(options: argparse.Namespace, console: Console) -> int:
+    from bench import history
+
     return history.from_options(console, options)
 
 
 def do_docs(options: argparse.Namespace, console: Console) -> int:
+    from bench import docs
+
     taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro, options.gate, claims=options.claims)
     docs.take(taken, paths.results_dir(options.results))
     for path in docs.make():
@@ -208,6 +228,8 @@ def do_docs(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_agree(options: argparse.Namespace, console: Console) -> int:
+    from bench import agree, claims_agree, claims_run, records
+
     results = paths.results_dir(options.results)
     first, second = records.find(results, options.first), records.find(results, options.second)
     if claims_run.is_claims_run(first) and claims_run.is_claims_run(second):
@@ -216,53 +238,77 @@ def do_agree(options: argparse.Namespace, console: Console) -> int:
 
 
 def do_check(options: argparse.Namespace, console: Console) -> int:
+    from bench import check
+
     return check.run(options.contender, options.contract, options.only, console)
 
 
 def do_doctor(options: argparse.Namespace, console: Console) -> int:
+    from bench import doctor, report
+
     findings = doctor.examine(paths.results_dir(options.results))
     report.show_findings(findings, console)
     return 1 if any(finding.level == doctor.BAD for finding in findings) else 0
 
 
 def do_list(options: argparse.Namespace, console: Console) -> int:
+    from bench import listing
+
     console.print(listing.table(options.what, paths.results_dir(options.results)))
     return 0
 
 
 def do_anatomy(options: argparse.Namespace, console: Console) -> int:
+    from bench import anatomy
+
     return anatomy.run(options, console)
 
 
 def do_crosscheck(options: argparse.Namespace, console: Console) -> int:
+    from bench import crosscheck
+
     return crosscheck.from_options(console, options)
 
 
 def do_reach(options: argparse.Namespace, console: Console) -> int:
+    from bench import reach
+
     return reach.from_options(console, options)
 
 
 def do_micro(options: argparse.Namespace, console: Console) -> int:
+    from bench import micro
+
     return micro.from_options(console, options)
 
 
 def do_compare(options: argparse.Namespace, console: Console) -> int:
+    from bench import compare
+
     return compare.from_options(console, options)
 
 
 def do_calibrate(options: argparse.Namespace, console: Console) -> int:
+    from bench import calibrate
+
     return calibrate.from_options(console, options)
 
 
 def do_startup(options: argparse.Namespace, console: Console) -> int:
+    from bench import startup
+
     return startup.run(console, options)
 
 
 def do_claim(options: argparse.Namespace, console: Console) -> int:
+    from bench import claims_command
+
     return claims_command.from_options(options, console)
 
 
 def do_demo(options: argparse.Namespace, console: Console) -> int:
+    from bench import demo
+
     names = options.models.split(",") if options.models else "all"
     return demo.run(console, names, sorted(os.sched_getaffinity(0)))
 
@@ -271,7 +317,7 @@ def main(argv: list[str]) -> int:
     # A pipe has no width of its own: tables are then as wide as they need to be.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     try:
-        options = parser().parse_args(argv)
+        options = parser(argv[0] if argv else None).parse_args(argv)
         return options.function(options, console)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)

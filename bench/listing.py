@@ -1,5 +1,6 @@
 """What there is: models, experiments, metrics, runs."""
 
+import argparse
 import json
 import resource
 from pathlib import Path
@@ -11,6 +12,11 @@ from bench.plan import expected_s, make
 from bench.units import format_seconds
 
 KINDS = ("models", "contenders", "experiments", "metrics", "runs")
+
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("what", nargs="?", choices=KINDS, default="models")
 
 
 def table(kind: str, results: Path) -> Table:
