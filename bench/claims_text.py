@@ -119,6 +119,20 @@ def table(ledger: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+def parts_table(claim: dict) -> str:
+    """One claim with its parts in a table of its own, for a page that speaks of it."""
+    lines = [
+        f"**{claim['id']}**, {claim['title']} ({said_by(claim)}): **{signed(claim['verdict'])}**",
+        "",
+        "| what is looked at | theirs | ours, 95 % interval | |",
+        "|---|---|---|---|",
+    ]
+    for part in claim["parts"]:
+        row = (part.get("says") or part["name"], theirs(part), ours(part), SIGNS[part["verdict"]][0])
+        lines.append("| " + " | ".join(map(cell, row)) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def evidence(ledger: dict, figures: str, claims: str) -> str:
     """For each claim: what each part asked, the figure, the file, and the commands that show the samples."""
     lines = []

@@ -95,10 +95,9 @@ def summary(_summary: dict) -> str:
     if not found:
         return ""
     return (
-        "## Published claims, put to the test\n\n"
-        "What papers and blogs say about these models: files with a source and a region, fixed before the run. "
         f"On this host, **{claims_text.counts_line(found)}**. "
-        "The whole ledger, with intervals, reasons and samples: [docs/ledger.md](docs/ledger.md).\n\n"
+        "The whole ledger, with intervals, reasons and samples: [docs/ledger.md](docs/ledger.md); "
+        "what surprised us: [docs/findings.md](docs/findings.md).\n\n"
         "![The claims ledger at a glance](FIGURES/claims/ledger.svg)\n\n"
         "<details><summary>Every claim and its verdict</summary>\n\n"
         f"{claims_text.compact(found)}\n</details>\n\n{claims_text.REPLICATION}\n\n{claims_text.provenance(found)}"
@@ -108,6 +107,16 @@ def summary(_summary: dict) -> str:
 def whole(_summary: dict) -> str:
     found = ledger()
     return claims_text.markdown(found, "FIGURES/claims", "../bench/claims") if found else ""
+
+
+def one(name: str) -> Callable[[dict], str]:
+    """A block with one claim: what it says, and its parts."""
+
+    def block(_summary: dict) -> str:
+        found = next((claim for claim in (ledger() or {"claims": []})["claims"] if claim["id"] == name), None)
+        return claims_text.parts_table(found) if found else ""
+
+    return block
 
 
 def power(_summary: dict) -> str:
@@ -123,7 +132,14 @@ def power(_summary: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-BLOCKS: dict[str, Callable[[dict], str]] = {"ledger-summary": summary, "ledger": whole, "claims-power": power}
+IDS = sorted(path.name.split("-")[0].upper() for path in (paths.ROOT / "bench" / "claims").glob("*.toml"))
+BLOCKS: dict[str, Callable[[dict], str]] = {
+    "ledger-summary": summary,
+    "ledger": whole,
+    "claims-power": power,
+    "findings-from": lambda _: claims_text.provenance(found) if (found := ledger()) else "",
+    **{f"claim-{name}": one(name) for name in IDS},
+}
 
 
 def lay_page() -> None:
