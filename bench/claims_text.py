@@ -128,7 +128,7 @@ def parts_table(claim: dict) -> str:
         "|---|---|---|---|",
     ]
     for part in claim["parts"]:
-        row = (part.get("says") or part["name"], theirs(part), ours(part), SIGNS[part["verdict"]][0])
+        row = (part["said"], theirs(part), ours(part), SIGNS[part["verdict"]][0])
         lines.append("| " + " | ".join(map(cell, row)) + " |")
     return "\n".join(lines) + "\n"
 

@@ -138,7 +138,7 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "ledger": whole,
     "claims-power": power,
     "findings-from": lambda _: claims_text.provenance(found) if (found := ledger()) else "",
-    **{f"claim-{name}": one(name) for name in IDS},
+    **{f"claim-{name.lower()}": one(name) for name in IDS},
 }
 
 
