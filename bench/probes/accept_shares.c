@@ -60,16 +60,6 @@ static double chi_square_p(const int *counts, int total)
 	return erfc(sqrt(x / 2)) + sqrt(2 * x / M_PI) * exp(-x / 2);
 }
 
-static int open_reuseport(void)
-{
-	int fd = must(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), on = 1;
-	must(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on));
-	must(bind(fd, (struct sockaddr *)&address, sizeof address));
-	must(listen(fd, BACKLOG));
-	must(getsockname(fd, (struct sockaddr *)&address, &(socklen_t){sizeof address}));
-	return fd;
-}
-
 static int accept_some(struct pollfd *listeners, int *counts)
 {
 	int sum = 0;
@@ -95,7 +85,7 @@ static void reuseport(void)
 	int counts[WORKERS] = {0};
 	address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	for (int i = 0; i < WORKERS; i++)
-		listeners[i] = (struct pollfd){.fd = open_reuseport(), .events = POLLIN};
+		listeners[i] = (struct pollfd){.fd = probe_listen_beside(BACKLOG, &address), .events = POLLIN};
 	for (int thrown = 0; thrown < THROWN; thrown += BATCH) {
 		int fds[BATCH];
 		for (int i = 0; i < BATCH; i++)

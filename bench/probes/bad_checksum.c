@@ -63,16 +63,6 @@ static void send_raw(size_t text_bytes, bool right)
 	must(sendto(raw, &datagram, bytes, 0, (struct sockaddr *)&address, sizeof address));
 }
 
-static bool epoll_tells(int fd)
-{
-	int epoll_fd = must(epoll_create1(EPOLL_CLOEXEC));
-	struct epoll_event event = {.events = EPOLLIN};
-	must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event));
-	int n = must(epoll_wait(epoll_fd, &event, 1, GAP_MS));
-	close(epoll_fd);
-	return n == 1;
-}
-
 /* Twice, for whoever asks first may have had the datagram verified and dropped. */
 static void tell(const char *key, int flags, size_t bytes, bool right)
 {
@@ -85,7 +75,7 @@ static void tell(const char *key, int flags, size_t bytes, bool right)
 	fact_int("read", got);
 	fact_error("error", got < 0 ? errno : 0);
 	send_raw(bytes, right);
-	fact_bool("epoll", epoll_tells(fd));
+	fact_bool("epoll", (probe_epoll(fd, EPOLLIN, GAP_MS) != 0));
 	facts_close();
 	close(fd);
 }

@@ -12,15 +12,14 @@
  * Try: build/probes/one_ready
  * Takes about 1.1 s.
  */
+#include "fit.h"
 #include "probe.h"
 
-#include <math.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/select.h>
 #include <unistd.h>
 
@@ -54,12 +53,9 @@ static int wait_epoll(int n)
 
 static void make_descriptors(void)
 {
-	struct rlimit limit;
-	must(getrlimit(RLIMIT_NOFILE, &limit));
-	limit.rlim_cur = limit.rlim_max;
-	must(setrlimit(RLIMIT_NOFILE, &limit));
-	if (limit.rlim_cur < MOST + 64)
-		probe_skip("needs %d descriptors, the limit is %ld", MOST + 64, (long)limit.rlim_cur);
+	unsigned long limit = probe_descriptors();
+	if (limit < MOST + 64)
+		probe_skip("needs %d descriptors, the limit is %lu", MOST + 64, limit);
 	for (int i = 0; i < MOST; i++) {
 		fds[i] = must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 		watched[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
@@ -108,22 +104,6 @@ static double median_ns(int (*wait)(int n), int n)
 	return took_ns[OPERATIONS / 2];
 }
 
-/* By least squares, of ln y over ln N from 100 on. */
-static double slope(const double *y)
-{
-	double mean_x = 0, mean_y = 0, above = 0, below = 0;
-	int count = PLACES - AT_100;
-	for (int i = AT_100; i < PLACES; i++) {
-		mean_x += log(sizes[i]) / count;
-		mean_y += log(y[i]) / count;
-	}
-	for (int i = AT_100; i < PLACES; i++) {
-		above += (log(sizes[i]) - mean_x) * (log(y[i]) - mean_y);
-		below += (log(sizes[i]) - mean_x) * (log(sizes[i]) - mean_x);
-	}
-	return above / below;
-}
-
 static void tell(const char *name, const double *ns, const double *epoll_ns)
 {
 	facts_open(name);
@@ -132,7 +112,7 @@ static void tell(const char *name, const double *ns, const double *epoll_ns)
 		fact_real(NULL, ns[i] * 1e5 / 1e9);
 	facts_close();
 	fact_real("growth", ns[AT_10000] / ns[AT_10]);
-	fact_real("slope", slope(ns));
+	fact_real("slope", fit_slope(sizes + AT_100, ns + AT_100, PLACES - AT_100));
 	fact_real("over_epoll_1000", ns[AT_1000] / epoll_ns[AT_1000]);
 	facts_close();
 }

@@ -15,27 +15,8 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-static bool exceptional(int fd)
-{
-	fd_set set;
-	FD_ZERO(&set);
-	FD_SET(fd, &set);
-	return must(select(fd + 1, NULL, NULL, &set, &(struct timeval){0})) == 1;
-}
-
-static bool epoll_tells(int fd)
-{
-	int epoll_fd = must(epoll_create1(0));
-	struct epoll_event event = {.events = EPOLLPRI};
-	must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event));
-	int n = must(epoll_wait(epoll_fd, &event, 1, 0));
-	close(epoll_fd);
-	return n == 1 && event.events == EPOLLPRI;
-}
 
 /* Signals that have been queued for us since, at most one: SIGURG is a standard one. */
 static bool take_signal(const sigset_t *blocked)
@@ -47,9 +28,9 @@ static void who_hears(const char *key, int fd, const sigset_t *blocked)
 {
 	facts_open(key);
 	fact_bool("sigurg", take_signal(blocked));
-	fact_bool("select_exceptional", exceptional(fd));
+	fact_bool("select_exceptional", probe_select(fd, POLLPRI));
 	fact_bool("poll_pri", probe_ready(fd, POLLPRI, 0));
-	fact_bool("epoll_pri", epoll_tells(fd));
+	fact_bool("epoll_pri", probe_epoll(fd, EPOLLPRI, 0) == EPOLLPRI);
 	fact_bool("poll_in", probe_ready(fd, POLLIN, 0));
 	facts_close();
 }

@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/select.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -29,30 +28,12 @@ static int open_slave(int master)
 	return must(open(name, O_RDWR | O_NOCTTY));
 }
 
-static bool exceptional(int fd)
-{
-	fd_set set;
-	FD_ZERO(&set);
-	FD_SET(fd, &set);
-	return must(select(fd + 1, NULL, NULL, &set, &(struct timeval){0})) == 1;
-}
-
-static bool epoll_tells(int fd)
-{
-	int epoll_fd = must(epoll_create1(0));
-	struct epoll_event event = {.events = EPOLLPRI};
-	must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event));
-	int n = must(epoll_wait(epoll_fd, &event, 1, 0));
-	close(epoll_fd);
-	return n == 1 && event.events & EPOLLPRI;
-}
-
 static void who_hears(const char *key, int master)
 {
 	facts_open(key);
-	fact_bool("select_exceptional", exceptional(master));
+	fact_bool("select_exceptional", probe_select(master, POLLPRI));
 	fact_bool("poll_pri", probe_ready(master, POLLPRI, 0));
-	fact_bool("epoll_pri", epoll_tells(master));
+	fact_bool("epoll_pri", probe_epoll(master, EPOLLPRI, 0) & EPOLLPRI);
 	facts_close();
 }
 

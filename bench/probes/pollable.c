@@ -23,7 +23,6 @@
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
-#include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -198,24 +197,6 @@ static const struct kind {
 	{"epoll_set", make_epoll, complete_other},
 };
 
-static bool selects(int fd)
-{
-	fd_set set;
-	FD_ZERO(&set);
-	FD_SET(fd, &set);
-	return must(select(fd + 1, &set, NULL, NULL, &(struct timeval){0})) == 1;
-}
-
-static bool epolls(int fd)
-{
-	int epoll_fd = must(epoll_create1(0));
-	struct epoll_event event = {.events = EPOLLIN};
-	must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event));
-	int n = must(epoll_wait(epoll_fd, &event, 1, 0));
-	close(epoll_fd);
-	return n == 1;
-}
-
 static void tell(const struct kind *kind)
 {
 	int fd = kind->make();
@@ -225,10 +206,11 @@ static void tell(const struct kind *kind)
 		facts_close();
 		return;
 	}
-	bool before[] = {selects(fd), probe_ready(fd, POLLIN, 0), epolls(fd)};
+	bool before[] = {
+		probe_select(fd, POLLIN), probe_ready(fd, POLLIN, 0), probe_epoll(fd, EPOLLIN, 0) != 0};
 	kind->happen(fd);
 	probe_ready(fd, POLLIN, 500); /* a timer's nanosecond, and whatever else takes a moment */
-	bool after[] = {selects(fd), probe_ready(fd, POLLIN, 0), epolls(fd)};
+	bool after[] = {probe_select(fd, POLLIN), probe_ready(fd, POLLIN, 0), probe_epoll(fd, EPOLLIN, 0) != 0};
 	facts_open(kind->name);
 	fact_bool("select", !before[0] && after[0]);
 	fact_bool("poll", !before[1] && after[1]);

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -413,6 +415,46 @@ int probe_listen(int backlog, struct sockaddr_in *address)
 	must(listen(fd, backlog));
 	must(getsockname(fd, (struct sockaddr *)address, &length));
 	return fd;
+}
+
+int probe_listen_beside(int backlog, struct sockaddr_in *address)
+{
+	socklen_t length = sizeof *address;
+	int fd = must(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), on = 1;
+	must(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on));
+	must(bind(fd, (struct sockaddr *)address, length));
+	must(listen(fd, backlog));
+	must(getsockname(fd, (struct sockaddr *)address, &length));
+	return fd;
+}
+
+bool probe_select(int fd, short event)
+{
+	bool exceptional = event == POLLPRI;
+	fd_set set;
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	return must(select(fd + 1, exceptional ? NULL : &set, NULL, exceptional ? &set : NULL,
+		       &(struct timeval){0})) == 1;
+}
+
+uint32_t probe_epoll(int fd, uint32_t events, int patience_ms)
+{
+	int epoll_fd = must(epoll_create1(EPOLL_CLOEXEC));
+	struct epoll_event event = {.events = events};
+	must(epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event));
+	int told = must(epoll_wait(epoll_fd, &event, 1, patience_ms));
+	close(epoll_fd);
+	return told == 1 ? event.events : 0;
+}
+
+unsigned long probe_descriptors(void)
+{
+	struct rlimit limit;
+	must(getrlimit(RLIMIT_NOFILE, &limit));
+	limit.rlim_cur = limit.rlim_max;
+	must(setrlimit(RLIMIT_NOFILE, &limit));
+	return limit.rlim_cur;
 }
 
 void probe_tcp_pair(int pair[2])

@@ -15,6 +15,7 @@
 #include "clock.h" /* clock_now_ns() */
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -83,6 +84,11 @@ double probe_cpu_us(void);
 int probe_listen(int backlog, struct sockaddr_in *address); /* on a port of 127.0.0.1 that the kernel chose */
 void probe_tcp_pair(int pair[2]);                           /* connected over loopback, blocking, TCP_NODELAY */
 int probe_file(void); /* regular, empty, without a name, in $TMPDIR or /var/tmp, where hosts have a disk */
+/* The same, nonblocking and with SO_REUSEPORT, at *address: on its port if it has one. */
+int probe_listen_beside(int backlog, struct sockaddr_in *address);
+bool probe_select(int fd, short event); /* select(): readable, or POLLPRI: exceptional */
+uint32_t probe_epoll(int fd, uint32_t events, int patience_ms); /* what an epoll of its own tells; 0: nothing */
+unsigned long probe_descriptors(void);                          /* how many one may have, from now on */
 void probe_nonblock(int fd, bool on);
 int probe_unread(int fd);               /* FIONREAD: bytes that wait to be read */
 size_t probe_fill(int fd);              /* bytes written until EAGAIN; fd must be nonblocking */

@@ -20,16 +20,6 @@ enum { CLIENTS = 40, BACKLOG = 128 };
 static struct sockaddr_in address;
 static int clients[CLIENTS];
 
-static int open_listener(void)
-{
-	int fd = must(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)), on = 1;
-	must(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on));
-	must(bind(fd, (struct sockaddr *)&address, sizeof address));
-	must(listen(fd, BACKLOG));
-	must(getsockname(fd, (struct sockaddr *)&address, &(socklen_t){sizeof address}));
-	return fd;
-}
-
 /* Each is in a queue when connect() is back, or is on its last step into it. */
 static void connect_all(void)
 {
@@ -95,10 +85,10 @@ int main(int argc, char **argv)
 	address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	if (migrates())
 		probe_skip("net.ipv4.tcp_migrate_req is on here, and moves them to another listener");
-	int first = open_listener();
-	close_one_of("reuseport", first, open_listener());
+	int first = probe_listen_beside(BACKLOG, &address);
+	close_one_of("reuseport", first, probe_listen_beside(BACKLOG, &address));
 	address.sin_port = 0;
-	first = open_listener();
+	first = probe_listen_beside(BACKLOG, &address);
 	close_one_of("copies", first, must(dup(first)));
 	return probe_end();
 }

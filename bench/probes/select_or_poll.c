@@ -18,7 +18,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -168,11 +167,7 @@ int main(int argc, char **argv)
 {
 	probe_begin(
 		argc, argv, "", "What select() and poll() do differently, beyond how descriptors are named.");
-	struct rlimit limit;
-	must(getrlimit(RLIMIT_NOFILE, &limit));
-	limit.rlim_cur = limit.rlim_max;
-	must(setrlimit(RLIMIT_NOFILE, &limit));
-	if (limit.rlim_max < 2 * HIGH)
+	if (probe_descriptors() < 2 * HIGH)
 		probe_skip("needs %d descriptors; raise the limit with ulimit -n", 2 * HIGH);
 	int full[2], quiet[2];
 	must(pipe(full));

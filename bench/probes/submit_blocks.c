@@ -11,29 +11,13 @@
  * the times are medians over several blocks. The socket's peer speaks after 50 ms.
  * Takes about 0.2 s.
  */
-#include "probe.h"
+#include "submission.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/aio_abi.h>
-#include <linux/magic.h>
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
-#include <unistd.h>
-
-enum { BLOCK = 4096, BLOCKS = 1024, READS = 31, SILENCE_MS = 50, STEP = 97 /* against read-ahead */ };
 
 static aio_context_t context;
-static int peer;
-
-struct times {
-	double submit_us, complete_us;
-	double slept; /* in io_submit() */
-};
 
 static struct times submit(struct iocb *iocb)
 {
@@ -54,107 +38,35 @@ static struct times submit(struct iocb *iocb)
 	return times;
 }
 
-static int compare(const void *a, const void *b)
+static struct times read_by_aio(int fd, void *buffer, uint64_t offset)
 {
-	double x = ((const struct times *)a)->submit_us / ((const struct times *)a)->complete_us;
-	double y = ((const struct times *)b)->submit_us / ((const struct times *)b)->complete_us;
-	return (x > y) - (x < y);
+	struct iocb iocb = {.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_fildes = (unsigned)fd,
+		.aio_buf = (uintptr_t)buffer,
+		.aio_nbytes = BLOCK,
+		.aio_offset = (long long)offset};
+	return submit(&iocb);
 }
 
-static void tell(const char *key, struct times times)
+static struct times poll_by_aio(int fd, void *buffer, uint64_t offset)
 {
-	facts_open(key);
-	fact_real("submit_us", times.submit_us);
-	fact_real("complete_us", times.complete_us);
-	fact_real("share", times.submit_us / times.complete_us);
-	fact_real("slept", times.slept);
-	facts_close();
-}
-
-/* Blocks all over the file, each once. */
-static struct times read_file(int fd, void *buffer)
-{
-	struct times times[READS];
-	double slept = 0;
-	for (int i = 0; i < READS; i++) {
-		struct iocb iocb = {.aio_lio_opcode = IOCB_CMD_PREAD,
-			.aio_fildes = (unsigned)fd,
-			.aio_buf = (uintptr_t)buffer,
-			.aio_nbytes = BLOCK,
-			.aio_offset = (long long)(i * STEP % BLOCKS) * BLOCK};
-		times[i] = submit(&iocb);
-		slept += times[i].slept / READS;
-	}
-	qsort(times, READS, sizeof *times, compare);
-	times[READS / 2].slept = slept;
-	return times[READS / 2];
-}
-
-static void *speak_later(void *unused)
-{
-	probe_sleep_ms(SILENCE_MS);
-	probe_write(peer, 1);
-	return unused;
-}
-
-static void use_socket(const char *key, int opcode)
-{
-	int pair[2];
-	static char buffer[BLOCK];
-	must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-	peer = pair[1];
-	struct iocb iocb = {.aio_lio_opcode = (uint16_t)opcode, .aio_fildes = (unsigned)pair[0]};
-	iocb.aio_buf = opcode == IOCB_CMD_POLL ? POLLIN : (uintptr_t)buffer;
-	iocb.aio_nbytes = opcode == IOCB_CMD_POLL ? 0 : BLOCK;
-	pthread_t speaker = probe_thread(speak_later, NULL);
-	tell(key, submit(&iocb));
-	pthread_join(speaker, NULL);
-	close(pair[0]);
-	close(pair[1]);
-}
-
-/* On a disk: file systems in memory have nothing to wait for. */
-static int make_file(char *path)
-{
-	static char block[BLOCK];
-	struct statfs system;
-	int fd = must(mkstemp(path));
-	must(fstatfs(fd, &system));
-	if (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC) {
-		unlink(path);
-		probe_skip("/var/tmp is in memory; it wants a file system on a disk");
-	}
-	for (int i = 0; i < BLOCKS; i++)
-		must(write(fd, block, BLOCK));
-	must(fsync(fd));
-	return fd;
+	struct iocb iocb = {.aio_lio_opcode = IOCB_CMD_POLL, .aio_fildes = (unsigned)fd, .aio_buf = POLLIN};
+	(void)buffer, (void)offset;
+	return submit(&iocb);
 }
 
 int main(int argc, char **argv)
 {
 	probe_begin(argc, argv, "",
 		"How much of an operation's time io_submit() keeps its caller: files, sockets, polls.");
-	char path[] = "/var/tmp/probe-XXXXXX";
 	if (syscall(SYS_io_setup, 8, &context) != 0)
 		probe_skip("io_setup: %s; this kernel has no AIO, or seccomp refuses it", strerror(errno));
 	void *buffer = aligned_alloc(BLOCK, BLOCK);
 	if (!buffer)
 		probe_fail("no memory");
-	int buffered = make_file(path);
-	int direct = open(path, O_RDONLY | O_DIRECT);
-	int why = errno;
-	must(unlink(path));
-	if (direct < 0)
-		probe_skip(
-			"open with O_DIRECT in /var/tmp: %s; it wants a file system on a disk", strerror(why));
-
-	must(posix_fadvise(buffered, 0, 0, POSIX_FADV_RANDOM)); /* no read-ahead */
-	tell("direct", read_file(direct, buffer));
-	must(posix_fadvise(buffered, 0, 0, POSIX_FADV_DONTNEED));
-	tell("buffered_cold", read_file(buffered, buffer));
-	tell("buffered_warm", read_file(buffered, buffer));
-	use_socket("socket_read", IOCB_CMD_PREAD);
-	use_socket("socket_poll", IOCB_CMD_POLL);
+	tell_files(read_by_aio, buffer);
+	tell_socket("socket_read", read_by_aio, buffer);
+	tell_socket("socket_poll", poll_by_aio, buffer);
 	syscall(SYS_io_destroy, context);
 	free(buffer);
 	return probe_end();

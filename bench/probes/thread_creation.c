@@ -10,10 +10,10 @@
  * libraries: m
  * Takes about 1.2 s.
  */
+#include "fit.h"
 #include "probe.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,21 +83,6 @@ static void weigh(int count)
 	facts_close();
 }
 
-/* By least squares, of ln y over ln x. */
-static double slope(const int *x, const double *y, int count)
-{
-	double mean_x = 0, mean_y = 0, above = 0, below = 0;
-	for (int i = 0; i < count; i++) {
-		mean_x += log(x[i]) / count;
-		mean_y += log(y[i]) / count;
-	}
-	for (int i = 0; i < count; i++) {
-		above += (log(x[i]) - mean_x) * (log(y[i]) - mean_y);
-		below += (log(x[i]) - mean_x) * (log(x[i]) - mean_x);
-	}
-	return above / below;
-}
-
 int main(int argc, char **argv)
 {
 	static const int counts[PLACES] = {1250, 2500, 5000, MOST};
@@ -110,7 +95,7 @@ int main(int argc, char **argv)
 		took_us[i] = start(counts[i], i == PLACES - 1 ? weigh : NULL);
 	}
 	fact_real("us_each", took_us[PLACES - 1] / MOST);
-	fact_real("slope", slope(counts, took_us, PLACES));
+	fact_real("slope", fit_slope(counts, took_us, PLACES));
 	fact_real("seconds_for_100000_at_this_rate", took_us[PLACES - 1] / MOST / 10);
 	return probe_end();
 }

@@ -10,27 +10,11 @@
  * has returned as a share of the time until the completion was there. For files the times are medians over
  * several blocks. The socket's peer speaks after 50 ms.  pkg-config: liburing
  */
-#include "probe.h"
+#include "submission.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <liburing.h>
-#include <linux/magic.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/vfs.h>
-#include <unistd.h>
-
-enum { BLOCK = 4096, BLOCKS = 1024, READS = 31, SILENCE_MS = 50, STEP = 97 /* against read-ahead */ };
 
 static struct io_uring ring;
-static int peer;
-
-struct times {
-	double submit_us, complete_us;
-	double slept; /* in the submission */
-};
 
 static struct times read_by_ring(int fd, void *buffer, uint64_t offset)
 {
@@ -52,76 +36,10 @@ static struct times read_by_ring(int fd, void *buffer, uint64_t offset)
 	return times;
 }
 
-static int compare(const void *a, const void *b)
-{
-	double x = ((const struct times *)a)->submit_us / ((const struct times *)a)->complete_us;
-	double y = ((const struct times *)b)->submit_us / ((const struct times *)b)->complete_us;
-	return (x > y) - (x < y);
-}
-
-static void tell(const char *key, struct times times)
-{
-	facts_open(key);
-	fact_real("submit_us", times.submit_us);
-	fact_real("complete_us", times.complete_us);
-	fact_real("share", times.submit_us / times.complete_us);
-	fact_real("slept", times.slept);
-	facts_close();
-}
-
-/* Blocks all over the file, each once. */
-static struct times read_file(int fd, void *buffer)
-{
-	struct times times[READS];
-	double slept = 0;
-	for (int i = 0; i < READS; i++) {
-		times[i] = read_by_ring(fd, buffer, (uint64_t)(i * STEP % BLOCKS) * BLOCK);
-		slept += times[i].slept / READS;
-	}
-	qsort(times, READS, sizeof *times, compare);
-	times[READS / 2].slept = slept;
-	return times[READS / 2];
-}
-
-static void *speak_later(void *unused)
-{
-	probe_sleep_ms(SILENCE_MS);
-	probe_write(peer, 1);
-	return unused;
-}
-
-static void read_socket(void *buffer)
-{
-	int pair[2];
-	must(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-	peer = pair[1];
-	pthread_t speaker = probe_thread(speak_later, NULL);
-	tell("socket_read", read_by_ring(pair[0], buffer, 0));
-	pthread_join(speaker, NULL);
-}
-
-/* On a disk: file systems in memory have nothing to wait for. */
-static int make_file(char *path)
-{
-	static char block[BLOCK];
-	struct statfs system;
-	int fd = must(mkstemp(path));
-	must(fstatfs(fd, &system));
-	if (system.f_type == TMPFS_MAGIC || system.f_type == RAMFS_MAGIC) {
-		unlink(path);
-		probe_skip("/var/tmp is in memory; it wants a file system on a disk");
-	}
-	for (int i = 0; i < BLOCKS; i++)
-		must(write(fd, block, BLOCK));
-	must(fsync(fd));
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	probe_begin(
 		argc, argv, "", "How much of an operation's time a submission to io_uring keeps its caller.");
-	char path[] = "/var/tmp/probe-XXXXXX";
 	int error = io_uring_queue_init(8, &ring, 0);
 	if (error < 0)
 		probe_skip("io_uring_setup: %s; seccomp, or kernel.io_uring_disabled, refuses it",
@@ -129,20 +47,8 @@ int main(int argc, char **argv)
 	void *buffer = aligned_alloc(BLOCK, BLOCK);
 	if (!buffer)
 		probe_fail("no memory");
-	int buffered = make_file(path);
-	int direct = open(path, O_RDONLY | O_DIRECT);
-	int why = errno;
-	must(unlink(path));
-	if (direct < 0)
-		probe_skip(
-			"open with O_DIRECT in /var/tmp: %s; it wants a file system on a disk", strerror(why));
-
-	must(posix_fadvise(buffered, 0, 0, POSIX_FADV_RANDOM)); /* no read-ahead */
-	tell("direct", read_file(direct, buffer));
-	must(posix_fadvise(buffered, 0, 0, POSIX_FADV_DONTNEED));
-	tell("buffered_cold", read_file(buffered, buffer));
-	tell("buffered_warm", read_file(buffered, buffer));
-	read_socket(buffer);
+	tell_files(read_by_ring, buffer);
+	tell_socket("socket_read", read_by_ring, buffer);
 	io_uring_queue_exit(&ring);
 	free(buffer);
 	return probe_end();

@@ -21,7 +21,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -137,13 +136,10 @@ int main(int argc, char **argv)
 {
 	probe_begin(argc, argv, "",
 		"Whether epoll returns the pointer that was attached, and what a lookup costs.");
-	struct rlimit limit;
-	must(getrlimit(RLIMIT_NOFILE, &limit));
-	limit.rlim_cur = limit.rlim_max;
-	must(setrlimit(RLIMIT_NOFILE, &limit));
-	int count = limit.rlim_cur < MANY + SPARE ? (int)limit.rlim_cur - SPARE : MANY;
+	unsigned long limit = probe_descriptors();
+	int count = limit < MANY + SPARE ? (int)limit - SPARE : MANY;
 	if (count < 10 * FEW)
-		probe_skip("%d descriptors are too few; raise `ulimit -n`", (int)limit.rlim_cur);
+		probe_skip("%lu descriptors are too few; raise `ulimit -n`", limit);
 	for (int i = 0; i < count; i++)
 		states[i].fd = must(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 

@@ -14,13 +14,13 @@
  * Try: build/probes/wait_cost
  * Takes about 0.3 s.
  */
+#include "fit.h"
 #include "probe.h"
 
 #include <math.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/select.h>
 #include <unistd.h>
 
@@ -97,12 +97,9 @@ static int scan_epoll(int n)
 
 static void make_descriptors(void)
 {
-	struct rlimit limit;
-	must(getrlimit(RLIMIT_NOFILE, &limit));
-	limit.rlim_cur = limit.rlim_max;
-	must(setrlimit(RLIMIT_NOFILE, &limit));
-	if (limit.rlim_cur < MOST + 64)
-		probe_skip("needs %d descriptors, the limit is %ld", MOST + 64, (long)limit.rlim_cur);
+	unsigned long limit = probe_descriptors();
+	if (limit < MOST + 64)
+		probe_skip("needs %d descriptors, the limit is %lu", MOST + 64, limit);
 	FD_ZERO(&asked);
 	for (int i = 0; i < MOST; i++) {
 		fds[i] = must(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -158,21 +155,6 @@ static struct cost time_one(const struct way *way, int n, int ready, int first)
 	return (struct cost){quickest(call_ns), quickest(scan_ns)};
 }
 
-/* By least squares, of ln y over ln x. */
-static double slope(const int *x, const double *y, int count)
-{
-	double mean_x = 0, mean_y = 0, above = 0, below = 0;
-	for (int i = 0; i < count; i++) {
-		mean_x += log(x[i]) / count;
-		mean_y += log(y[i]) / count;
-	}
-	for (int i = 0; i < count; i++) {
-		above += (log(x[i]) - mean_x) * (log(y[i]) - mean_y);
-		below += (log(x[i]) - mean_x) * (log(x[i]) - mean_x);
-	}
-	return above / below;
-}
-
 static void by_descriptors(const struct way *way)
 {
 	double call_ns[PLACES], scan_ns[PLACES];
@@ -185,8 +167,8 @@ static void by_descriptors(const struct way *way)
 	int most = way->sizes[PLACES - 1];
 	double first = time_one(way, most, 1, 0).call_ns, last = time_one(way, most, 1, most - 1).call_ns;
 	fact_int("most", most);
-	fact_real("call_slope_n", slope(way->sizes, call_ns, PLACES));
-	fact_real("scan_slope_n", slope(way->sizes, scan_ns, PLACES));
+	fact_real("call_slope_n", fit_slope(way->sizes, call_ns, PLACES));
+	fact_real("scan_slope_n", fit_slope(way->sizes, scan_ns, PLACES));
 	fact_real("call_ns_at_most", call_ns[PLACES - 1]);
 	fact_real("scan_ns_at_most", scan_ns[PLACES - 1]);
 	fact_real("scan_share", scan_ns[PLACES - 1] / (scan_ns[PLACES - 1] + call_ns[PLACES - 1]));
@@ -211,7 +193,7 @@ int main(int argc, char **argv)
 		if (ways[i].call == call_epoll) {
 			for (int j = 0; j < 4; j++)
 				call_ns[j] = time_one(&ways[i], MOST, ready[j], MOST / 128).call_ns;
-			fact_real("call_slope_m", slope(ready, call_ns, 4));
+			fact_real("call_slope_m", fit_slope(ready, call_ns, 4));
 		}
 		facts_close();
 	}
