@@ -118,15 +118,10 @@ def count(record: dict, sample: Sample, arm: Arm, bed: Bed) -> None:
     requests, cpus = options["requests"], bed.placement.server
     with lockstep.traced(arm, case, cpus, bed.undertaker) as (target, pids, so_far):
         with InTurn(target, pids, case, options["connections"]) as client:
-            client.converse(requests)
-            once = so_far()
-            client.converse(requests)
-            twice = so_far()
-            restless = client.quiet.restless
+            found = lockstep.counted(client, requests, so_far)
             if bed.stop:
                 bed.stop.check()
-    share = {name: (n - once[name]) / requests for name, n in sorted(twice.items()) if n != once[name]}
-    record["count"] = {"requests": requests, "restless": restless, "calls": share, "totals": [once, twice]}
+    record["count"] = found
 
 
 class InTurn(lockstep.Client):

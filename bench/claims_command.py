@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import claims_file, claims_ledger, claims_run, paths, prepare, report, runner
+from bench import claims_file, claims_ledger, claims_run, paths, report
 from bench.errors import UsageError
 
 
@@ -85,13 +85,7 @@ def source_of(claim: claims_file.Claim) -> str:
 
 def run(options: argparse.Namespace, console: Console) -> int:
     begun = time.monotonic()
-    ready = claims_run.ready(options)
-    console.print(prepare.announce(ready), highlight=False)
-    if options.dry_run:
-        return 0
-    with runner.alone(options.together):
-        folder = prepare.lay_down(ready, paths.results_dir(options.results))
-        return report.run_and_show(ready, folder, options, console, begun)
+    return report.carry_out(claims_run.ready(options), options, console, begun)
 
 
 def show(options: argparse.Namespace, console: Console) -> int:

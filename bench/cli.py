@@ -8,15 +8,11 @@ import os
 import sys
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from bench import paths
 from bench.errors import BenchError
-
-if TYPE_CHECKING:
-    from bench.prepare import Ready
 
 EPILOG = """examples:
   python3 -m bench run quick                 all three headline experiments, under three minutes
@@ -28,26 +24,43 @@ EPILOG = """examples:
 """
 
 
-def parser(asked: str | None = None) -> argparse.ArgumentParser:
-    """Of all commands; with `asked`, those of other modules have their options only where that is the command."""
-    top = argparse.ArgumentParser(
-        prog="python3 -m bench", description="Runs experiments, keeps raw records, shows what they say.", epilog=EPILOG
-    )
-    top.formatter_class = argparse.RawDescriptionHelpFormatter
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+class Commands:
+    """The commands of a parser.  With `asked`, those of other modules have their options only where that is the one."""
 
-    def command(name: str, function, help: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    def __init__(self, top: argparse.ArgumentParser, asked: str | None):
+        self.under, self.asked = top.add_subparsers(dest="command", required=True, metavar="COMMAND"), asked
+
+    def add(self, name: str, function, help: str) -> argparse.ArgumentParser:
+        added = self.under.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         added.set_defaults(function=function)
         added.add_argument("--results", metavar="DIR", help="folder that holds the runs (default: results)")
         return added
 
-    def elsewhere(name: str, module: str, function, help: str) -> None:
-        added = command(name, function, help)
-        if asked in (None, name):
+    def options_of(self, module: str, name: str, added: argparse.ArgumentParser) -> None:
+        if self.asked in (None, name):
             import_module(f"bench.{module}").add_options(added)
 
-    run = command("run", do_run, "run experiments and show what they say")
+    def elsewhere(self, name: str, module: str, function, help: str) -> None:
+        self.options_of(module, name, self.add(name, function, help))
+
+
+def parser(asked: str | None = None) -> argparse.ArgumentParser:
+    """Of all commands, or with the options of the one that was asked for."""
+    top = argparse.ArgumentParser(
+        prog="python3 -m bench", description="Runs experiments, keeps raw records, shows what they say.", epilog=EPILOG
+    )
+    top.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = Commands(top, asked)
+    runs(commands)
+    what_runs_say(commands)
+    about_this_host(commands)
+    measurements_of_their_own(commands)
+    return top
+
+
+def runs(commands: Commands) -> None:
+    """What measures experiments."""
+    run = commands.add("run", do_run, "run experiments and show what they say")
     run.add_argument(
         "what",
         nargs="*",
@@ -65,63 +78,73 @@ def parser(asked: str | None = None) -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     measuring(run)
     choosing_topology(run)
-    tried = command("try", do_try, "measure any arms under any load, without a file: models, contenders, programs")
+    tried = commands.add("try", do_try, "measure any arms under any load, without a file: models, contenders, programs")
     tried.add_argument(
         "arms",
         nargs="+",
         metavar="ARM",
         help="a model, a contender's name or file, or a contract program (./mine); the first is the reference",
     )
-    if asked in (None, "try"):
-        import_module("bench.adhoc").add_options(tried)
+    commands.options_of("adhoc", "try", tried)
     tried.add_argument("--blocks", type=int, default=5, metavar="K", help="paired repetitions (default: 5)")
     tried.add_argument("--seed", type=int, metavar="N")
     tried.add_argument("--dry-run", action="store_true", help="say what would be run and how long it takes, and stop")
     measuring(tried)
     choosing_topology(tried)
-    resume = command("resume", do_resume, "finish an interrupted run, exactly as planned")
+    resume = commands.add("resume", do_resume, "finish an interrupted run, exactly as planned")
     resume.add_argument("run", nargs="?", metavar="RUN", help="default: the newest unfinished one")
     measuring(resume)
-    show = command("show", do_show, "show a run's tables, or the samples behind one cell")
+
+
+def what_runs_say(commands: Commands) -> None:
+    """What reads runs and makes something of them."""
+    show = commands.add("show", do_show, "show a run's tables, or the samples behind one cell")
     show.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
     show.add_argument("cell", nargs="?", metavar="CELL", help="EXPERIMENT/CELL, such as rates/rate=5000")
-    derive = command("derive", do_derive, "redo everything that is made from a run's raw records")
+    derive = commands.add("derive", do_derive, "redo everything that is made from a run's raw records")
     derive.add_argument("run", nargs="?", metavar="RUN", help="default: the newest")
-    elsewhere("export", "exports", do_export, "a run's figures in the formats of others: CSV, JUnit, Markdown and more")
-    elsewhere("gate", "gate", do_gate, "the exact tier: has a request become dearer in anything that can be counted")
-    elsewhere("history", "history", do_history, "what every run said of every arm, over time: changes of level, charts")
-    documents = command("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
+    commands.elsewhere("export", "exports", do_export, "a run's figures in the formats of others: CSV, JUnit, Markdown and more")
+    commands.elsewhere("gate", "gate", do_gate, "the exact tier: has a request become dearer in anything that can be counted")
+    commands.elsewhere("history", "history", do_history, "what every run said of every arm, over time: changes of level, charts")
+    documents = commands.add("docs", do_docs, "make the documents' figures and tables from the committed sample of records")
     documents.add_argument("--from", dest="run", metavar="RUN", help="make this run's records the sample first")
     documents.add_argument("--anatomy", metavar="RUN", help="make these anatomy runs the sample first (A,B: what B has replaces A's)")
     documents.add_argument("--lab", metavar="RUN", help="make this run of the lab's experiments a sample first")
     documents.add_argument("--micro", metavar="RUN", help="make this run of micro a sample first")
     documents.add_argument("--claims", metavar="RUN", help="make this run of claims the sample first")
     documents.add_argument("--gate", metavar="RUN", help="make this calibration the sample first")
-    agreed = command("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
+    agreed = commands.add("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
     agreed.add_argument("first", metavar="RUN")
     agreed.add_argument("second", metavar="RUN")
-    checked = command("check", do_check, "say in words whether a server serves right: the conformance scenarios that it can run")
+
+
+def about_this_host(commands: Commands) -> None:
+    """What tells of servers and of this host."""
+    checked = commands.add("check", do_check, "say in words whether a server serves right: the conformance scenarios that it can run")
     checked.add_argument("contender", metavar="CONTENDER", help="a model, a contender's name or file, or a program (./mine)")
     checked.add_argument("--contract", action="store_true", help="a program's options, counters, signals, memory and CPU too, as for a model")
     checked.add_argument("-k", dest="only", metavar="WORDS", help="only scenarios whose name has these words, as in pytest -k")
-    command("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
-    elsewhere("list", "listing", do_list, "list models, experiments, metrics or runs")
+    commands.add("doctor", do_doctor, "say whether this host is fit to measure on, and how to mend what is not")
+    commands.elsewhere("list", "listing", do_list, "list models, experiments, metrics or runs")
+
+
+def measurements_of_their_own(commands: Commands) -> None:
+    """What is measured in other ways than by experiments."""
     said = "count system calls per request by name, and memory per idle connection"
-    elsewhere("anatomy", "anatomy", do_anatomy, said)
+    commands.elsewhere("anatomy", "anatomy", do_anatomy, said)
     said = "do wrk, h2load and ab measure what our load generator measures, and why not where they do not"
-    elsewhere("crosscheck", "crosscheck", do_crosscheck, said)
-    elsewhere("reach", "reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops")
-    elsewhere("micro", "micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP")
+    commands.elsewhere("crosscheck", "crosscheck", do_crosscheck, said)
+    commands.elsewhere("reach", "reach", do_reach, "measure this project's own bars against nginx, wrk and plain loops")
+    commands.elsewhere("micro", "micro", do_micro, "the wait alone: its price over watched and ready descriptors, without TCP")
     said = "is B slower than A? both built and measured in one run; the exit code is the verdict"
-    elsewhere("compare", "compare", do_compare, said)
+    commands.elsewhere("compare", "compare", do_compare, said)
     said = "how often compare errs here, and what it finds: the same server twice, and slowed ones"
-    elsewhere("calibrate", "calibrate", do_calibrate, said)
+    commands.elsewhere("calibrate", "calibrate", do_calibrate, said)
     said = "time whole commands with hyperfine: start to READY, and clients that greet at once"
-    elsewhere("startup", "startup", do_startup, said)
-    elsewhere("claim", "claims_command", do_claim, "put published claims to the test: check, list and run them")
-    demo = command("demo", do_demo, "three clients at once against a two-second greeting, on every model")
+    commands.elsewhere("startup", "startup", do_startup, said)
+    commands.elsewhere("claim", "claims_command", do_claim, "put published claims to the test: check, list and run them")
+    demo = commands.add("demo", do_demo, "three clients at once against a two-second greeting, on every model")
     demo.add_argument("--models", metavar="A,B", help="only these models")
-    return top
 
 
 def measuring(command: argparse.ArgumentParser) -> None:
@@ -143,27 +166,15 @@ def choosing_topology(command: argparse.ArgumentParser) -> None:
 
 
 def do_try(options: argparse.Namespace, console: Console) -> int:
-    from bench import adhoc
+    from bench import adhoc, report
 
-    return carry_out(adhoc.ready(options), options, console)
+    return report.carry_out(adhoc.ready(options), options, console, time.monotonic())
 
 
 def do_run(options: argparse.Namespace, console: Console) -> int:
-    from bench import prepare
+    from bench import prepare, report
 
-    return carry_out(prepare.from_options(options), options, console)
-
-
-def carry_out(ready: "Ready", options: argparse.Namespace, console: Console) -> int:
-    from bench import prepare, report, runner
-
-    begun = time.monotonic()
-    console.print(prepare.announce(ready), highlight=False)
-    if options.dry_run:
-        return 0
-    with runner.alone(options.together):
-        folder = prepare.lay_down(ready, paths.results_dir(options.results))
-        return report.run_and_show(ready, folder, options, console, begun)
+    return report.carry_out(prepare.from_options(options), options, console, time.monotonic())
 
 
 def do_resume(options: argparse.Namespace, console: Console) -> int:

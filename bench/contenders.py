@@ -17,13 +17,7 @@ def load(path: Path) -> Arm:
     told = checked.read(path, "contender")
     command = told["command"]
     follows_contract = not any("{port}" in word for word in command)
-    for word in command:
-        try:
-            word.format(port=0, protocol="")
-        except (KeyError, IndexError, ValueError):
-            raise UsageError(
-                f"{paths.shown(path)}: command: expected no braces but {{port}} and {{protocol}}, got {word!r}"
-            ) from None
+    check_words(command, f"{paths.shown(path)}: command")
     return Arm(
         name=path.stem,
         argv=tuple(command),
@@ -35,6 +29,15 @@ def load(path: Path) -> Arm:
         kind="contender",
         contender={} if follows_contract else {"port": "given", "ready_line": told.get("ready_line")},
     )
+
+
+def check_words(command: list[str], where: str) -> None:
+    """Raises for braces that nothing will fill."""
+    for word in command:
+        try:
+            word.format(port=0, protocol="")
+        except (KeyError, IndexError, ValueError):
+            raise UsageError(f"{where}: expected no braces but {{port}} and {{protocol}}, got {word!r}") from None
 
 
 def find(name: str) -> Arm:

@@ -41,11 +41,7 @@ def count(sample: Sample, arm: Arm, bed: measure.Bed) -> dict:
     launch = serve.launch(arm, "http", sample.server)
     server = host.Child(launch.argv, bed.placement.server, bed.undertaker)
     try:
-        target = (
-            serve.wait_ready(server, bed.stop)
-            if launch.port is None
-            else serve.wait_listening(server, launch.port, arm.contender.get("ready_line"), bed.stop)
-        )
+        target = serve.wait_for(server, launch, arm, bed.stop)
         return record | {"status": "ok", "calls": counted(sample.options, target, bed)}
     except serve.Unavailable as why:
         return record | {"status": "unavailable", "why": str(why)}

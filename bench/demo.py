@@ -18,7 +18,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from bench import arms, host, measure, runner
+from bench import arms, host, runner, serve
 from bench.errors import BenchError
 
 CLIENTS = ("Alice", "Bob", "Eve")
@@ -110,8 +110,8 @@ def start(arm: arms.Arm, stack: ExitStack, undertaker: host.Undertaker, cpus: Se
     server = host.Child(argv, cpus, undertaker)
     stack.callback(server.close)
     try:
-        return Show(arm, int(measure.wait_ready(server).rpartition(":")[2]))
-    except measure.Failed as why:
+        return Show(arm, int(serve.wait_ready(server).rpartition(":")[2]))
+    except serve.Failed as why:
         raise BenchError(f"{arm.name}: {why}: {server.last_words()}") from None
 
 

@@ -12,7 +12,6 @@ they do not, time decides it (which of two threads took a lock first), and it is
 """
 
 import mmap
-import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench import callgrind, host, idle_memory, lockstep, paths, serve
+from bench import callgrind, idle_memory, lockstep, paths, serve
 from bench.arms import Arm
 from bench.errors import BenchError
 from bench.measure import Bed
@@ -175,29 +174,18 @@ def per_connection(arm: Arm, bed: Bed, restless: bool = False) -> dict[str, Valu
     """
     if arm.clients_at_once is not None and arm.clients_at_once < MANY:
         return None
-    crowd: list[socket.socket] = []
     with counted(arm) as (environment, allocations):
         argv = [*with_environment(environment), *serve.launch(arm, "echo", {}).argv]
-        server = host.Child(argv, bed.placement.server, bed.undertaker)
-        try:
-            target = serve.wait_ready(server)
-            quiet = lockstep.Quiet(lambda: serve.group_of(server.pid))
+        with idle_memory.crowded(arm, argv, bed) as (server, target, crowd):
+            quiet = lockstep.Quiet(lambda: serve.group_of(server))
             quiet.restless = restless
             seen = []
             for count in (FEW, MANY):
                 while len(crowd) < count:  # one by one: what many at once would need depends on who was how fast
                     idle_memory.join(crowd, target, len(crowd) + 1)
                 quiet.wait()
-                dirty = sum(idle_memory.smaps(pid).get("Private_Dirty", 0) for pid in serve.group_of(server.pid))
+                dirty = sum(idle_memory.smaps(pid).get("Private_Dirty", 0) for pid in serve.group_of(server))
                 seen.append({"private dirty": dirty} | allocated(allocations()))
-        except serve.Failed as why:
-            raise BenchError(f"{arm.name}: {why}: {server.last_words()}") from None
-        except OSError as error:
-            raise BenchError(f"{arm.name} with {len(crowd)} idle connections: {error}: {server.last_words()}") from None
-        finally:
-            for client in crowd:
-                client.close()
-            server.close()
     return {name: round((seen[1][name] - seen[0][name]) / (MANY - FEW), 2) for name in seen[0]}
 
 

@@ -10,6 +10,8 @@ lives on the same host.  Each connection has had one reply, so that no buffer is
 import resource
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bench import host, serve
@@ -43,15 +45,27 @@ def measure(arm: Arm, bed: Bed) -> dict:
     record = {"kind": "idle_memory", "model": arm.name}
     if not counts:
         return record | {"why": f"serves {arm.clients_at_once} client at a time"}
-    server = host.Child(serve.launch(arm, "echo", {}).argv, bed.placement.server, bed.undertaker)
+    try:
+        with crowded(arm, serve.launch(arm, "echo", {}).argv, bed) as (server, target, crowd):
+            found = []
+            for count in forking(counts, crowd, target, server):
+                join(crowd, target, count)
+                found.append(look(server, count))
+            return record | {"at": found} | per_connection(found)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+
+
+@contextmanager
+def crowded(arm: Arm, argv: list[str], bed: Bed) -> Iterator[tuple[int, str, list[socket.socket]]]:
+    """A server, by its process, that is ready: where it listens, and a list to be filled with connections to it.
+
+    All of them end with it.  What goes wrong is told with the arm's name, the crowd's size and the server's last words.
+    """
+    server = host.Child(argv, bed.placement.server, bed.undertaker)
     crowd: list[socket.socket] = []
     try:
-        target = serve.wait_ready(server)
-        found = []
-        for count in forking(counts, crowd, target, server.pid):
-            join(crowd, target, count)
-            found.append(look(server.pid, count))
-        return record | {"at": found} | per_connection(found)
+        yield server.pid, serve.wait_ready(server), crowd
     except serve.Failed as why:
         raise BenchError(f"{arm.name}: {why}: {server.last_words()}") from None
     except OSError as error:
@@ -60,7 +74,6 @@ def measure(arm: Arm, bed: Bed) -> dict:
         for client in crowd:
             client.close()
         server.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def forking(counts: tuple[int, int], crowd: list[socket.socket], target: str, server: int) -> tuple[int, int]:

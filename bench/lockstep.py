@@ -59,20 +59,18 @@ def count(arm: Arm, case: Case, requests: int, cpus: Sequence[int], undertaker: 
     """One model, one case: the record with both totals and the calls per request."""
     with traced(arm, case, cpus, undertaker) as (target, pids, so_far):
         with Client(target, pids, case) as client:
-            client.converse(requests)
-            once = so_far()
-            client.converse(requests)
-            twice = so_far()
+            found = counted(client, requests, so_far)
+    return {"kind": "lockstep", "model": arm.name, "case": case.name, **found}
+
+
+def counted(client: "Client", requests: int, so_far: Callable[[], Counter[str]]) -> dict:
+    """Both totals, and the calls per request that their difference is."""
+    client.converse(requests)
+    once = so_far()
+    client.converse(requests)
+    twice = so_far()
     share = {name: (n - once[name]) / requests for name, n in sorted(twice.items()) if n != once[name]}
-    return {
-        "kind": "lockstep",
-        "model": arm.name,
-        "case": case.name,
-        "requests": requests,
-        "restless": client.quiet.restless,
-        "calls": share,
-        "totals": [once, twice],
-    }
+    return {"requests": requests, "restless": client.quiet.restless, "calls": share, "totals": [once, twice]}
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from bench import host, netns, plan, records, serve, telemetry, witnesses
 from bench.arms import Arm
 from bench.placement import Placement
 from bench.plan import Sample
-from bench.serve import Failed, Unavailable, how_ended, wait_ready
+from bench.serve import Failed, Unavailable, how_ended
 from bench.units import format_cpus, parse_time_ns
 
 LOOKS = 4  # at the server's threads in the time of a window
@@ -60,7 +60,7 @@ def measure(sample: Sample, arm: Arm, bed: Bed) -> dict:
     except (OSError, SubprocessError) as error:
         return record | {"why": f"the server could not be started: {error}", "elapsed_ns": time.monotonic_ns() - begun}
     try:
-        run_window(record, server, launch.port, arm, sample, bed)
+        run_window(record, server, launch, arm, sample, bed)
         record["status"] = "ok" if record["load"].get("valid", True) else "invalid"
         record["why"] = None if record["status"] == "ok" else "; ".join(map(str, record["load"].get("reasons", [])))
     except Unavailable as reason:
@@ -104,12 +104,10 @@ def wall_offset_ns() -> int:
     return time.time_ns() - time.monotonic_ns()
 
 
-def run_window(record: dict, server: host.Child, port: int | None, arm: Arm, sample: Sample, bed: Bed) -> None:
+def run_window(record: dict, server: host.Child, launch: serve.Launch, arm: Arm, sample: Sample, bed: Bed) -> None:
     """Ready, load, stop; fills the record as it goes."""
     begun = time.monotonic_ns()
-    target = wait_ready(server, bed.stop) if port is None else serve.wait_listening(
-        server, port, arm.contender.get("ready_line"), bed.stop
-    )
+    target = serve.wait_for(server, launch, arm, bed.stop)
     pids = serve.group_of(server.pid)
     record["server"] |= {
         "pids": pids, "ready_ns": time.monotonic_ns() - begun, "rss_fresh_kib": host.memory_kib(server.pid)

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from bench import arms, checked, env, gate, paths, placement, revisions, runner
+from bench import arms, checked, contenders, env, gate, paths, placement, revisions, runner
 from bench.arms import Arm
 from bench.errors import BenchError, UsageError
 from bench.gate_report import conclude
@@ -60,18 +60,8 @@ def load(folder: Path) -> Project:
         raise UsageError(f"--project: {folder} is no folder")
     root = folder.resolve()
     told = checked.read(root / FILE, "project")
-    check_words(told["server"]["command"], paths.shown(root / FILE))
+    contenders.check_words(told["server"]["command"], f"{paths.shown(root / FILE)}: server.command")
     return Project(root, told["server"], told.get("gate", {}))
-
-
-def check_words(command: list[str], where: str) -> None:
-    for word in command:
-        try:
-            word.format(port=0, protocol="")
-        except (KeyError, IndexError, ValueError):
-            raise UsageError(
-                f"{where}: server.command: expected no braces but {{port}} and {{protocol}}, got {word!r}"
-            ) from None
 
 
 def arm_of(project: Project, tree: Path) -> Arm:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from bench import serve
 from bench.errors import BenchError, Interrupted
 from bench.reach_site import CONNECTIONS, Disturbed, Site, finish, floor, group_cpu_ns, loadgen, nginx_reply_bytes
-from bench.reach_site import no_server, no_tool, path_for, program, serving, without_bins, wrk
+from bench.reach_site import no_server, no_tool, path_for, program, serving, wrk
+from bench.records import without_bins
 
 CHANCES = 3  # for a sample in which the load generator broke its own rules, as it does when the host is taken away
 

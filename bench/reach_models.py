@@ -10,7 +10,8 @@ both scales.  Every page of servers/ is an arm: a new model gets its ratios with
 
 from bench import arms, metrics, pages, serve
 from bench.reach_loads import Load, no_server, program
-from bench.reach_site import Site, loadgen, serving, without_bins
+from bench.reach_site import Site, loadgen, serving
+from bench.records import without_bins
 
 RATE = 20_000
 FLOOR = "floor"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from bench import host, paths, serve, witnesses
 from bench.errors import BenchError
-from bench.records import without_bins  # noqa: F401  (its users find it here)
 
 SECONDS = 1
 INVALID = 3  # the load generator's exit code when it broke its own rules, as when the host is taken away

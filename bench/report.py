@@ -12,12 +12,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import aside, claims_ledger, claims_run, derive, metrics, notes, paths, progress, records, runner, table, terminal_plot
+from bench import aside, claims_ledger, claims_run, derive, metrics, notes, paths, prepare, progress
+from bench import records, runner, table, terminal_plot
 from bench.doctor import Finding
 from bench.errors import BenchError, UsageError
 from bench.measure import Bed
 from bench.prepare import Ready
 from bench.units import nearest, number
+
+
+def carry_out(ready: Ready, options: argparse.Namespace, console: Console, begun: float) -> int:
+    """A new run, announced and told of; only announced where that is all that was asked for."""
+    console.print(prepare.announce(ready), highlight=False)
+    if options.dry_run:
+        return 0
+    with runner.alone(options.together):
+        folder = prepare.lay_down(ready, paths.results_dir(options.results))
+        return run_and_show(ready, folder, options, console, begun)
 
 
 def run_and_show(ready: Ready, folder: Path, options: argparse.Namespace, console: Console, begun: float) -> int:
