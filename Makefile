@@ -199,7 +199,7 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=NAME: a crosscheck; CLAIMS=NAME: a ledger)
 	@bench/require.sh bench
 	@$(if $(CROSSCHECK),$(BENCH) crosscheck --sample $(CROSSCHECK))
-	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY)) $(if $(LAB),--lab $(LAB)) $(if $(MICRO),--micro $(MICRO)) $(if $(CLAIMS),--claims $(CLAIMS)) $(if $(GATE),--gate $(GATE))
+	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY)) $(if $(LAB),--lab $(LAB)) $(if $(MICRO),--micro $(MICRO)) $(if $(CLAIMS),--claims $(CLAIMS)) $(if $(GATE),--gate $(GATE)) $(if $(COMPARISON),--comparison $(COMPARISON))
 
 demo: all  ## the first source document's experiment, live: three clients at once on every model
 	@bench/require.sh bench

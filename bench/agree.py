@@ -22,6 +22,7 @@ from bench import metrics, records
 from bench.errors import UsageError
 
 TOLERANCE = 0.10
+DRAWS = 2000  # pairs of runs drawn anew from each cell
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Cell:
     leads: bool
     first: tuple[float, ...]
     second: tuple[float, ...]
+    ratios: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # of each run, to the reference in the same block
 
     @property
     def ratio(self) -> float:
@@ -44,9 +46,24 @@ class Cell:
     def close(self) -> bool:
         return abs(self.ratio - 1) <= TOLERANCE
 
+    def expected_close(self, chance: np.random.Generator) -> float:
+        """How often two runs would be within the tolerance if their samples scattered as these do within each run and
+        nothing else had changed: medians of samples drawn anew, with replacement, from both runs' distances to their
+        own median."""
+        first, second = np.log(self.first), np.log(self.second)
+        pooled = np.concatenate([first - np.median(first), second - np.median(second)])
+        drawn = [np.median(chance.choice(pooled, (DRAWS, len(own))), axis=1) for own in (first, second)]
+        return float(np.mean(np.abs(np.expm1(drawn[1] - drawn[0])) <= TOLERANCE))
+
     @property
     def contains_zero(self) -> bool | None:
         low, high = welch(self.first, self.second)
+        return None if math.isnan(low) else low <= 0 <= high
+
+    @property
+    def ratios_agree(self) -> bool | None:
+        """Whether the interval of the difference of the log ratios contains zero; None without a reference."""
+        low, high = welch(*self.ratios) if self.ratios else (math.nan, math.nan)
         return None if math.isnan(low) else low <= 0 <= high
 
 
@@ -67,10 +84,13 @@ def welch(first: tuple[float, ...], second: tuple[float, ...], level: float = 0.
     return difference - half, difference + half
 
 
-def values(run: Path) -> dict[tuple[str, str, str, str, bool], tuple[float, ...]]:
-    """(experiment, cell, arm, metric, whether it leads) -> the values of the good samples."""
+Key = tuple[str, str, str, str, bool]  # experiment, cell, arm, metric, whether it leads
+
+
+def values(run: Path) -> dict[Key, dict[int, float]]:
+    """The values of the good samples, by block."""
     plan = records.read_json(run / "plan.json")
-    found: dict[tuple[str, str, str, str, bool], list[float]] = defaultdict(list)
+    found: dict[Key, dict[int, float]] = defaultdict(dict)
     for record in records.read_samples(run):
         if record["status"] == "ok" and record["role"] == "arm":
             names = plan["experiments"][record["experiment"]]["metrics"]
@@ -78,8 +98,20 @@ def values(run: Path) -> dict[tuple[str, str, str, str, bool], tuple[float, ...]
                 value = metrics.METRICS[name].read(record)
                 if value is not None and 0 < value < math.inf:
                     key = (record["experiment"], record["cell"], record["arm"], name, name == names[0])
-                    found[key].append(value)
-    return {key: tuple(v) for key, v in found.items()}
+                    found[key][record["block"]] = value
+    return found
+
+
+def ratios(run: Path, found: dict[Key, dict[int, float]]) -> dict[Key, tuple[float, ...]]:
+    """Each arm over its experiment's reference, in the blocks that both have."""
+    plan = records.read_json(run / "plan.json")
+    told = {}
+    for key, mine in found.items():
+        experiment, cell, arm, metric, leads = key
+        reference = plan["experiments"][experiment]["arms"].get("reference")
+        theirs = found.get((experiment, cell, reference, metric, leads), {}) if reference != arm else {}
+        told[key] = tuple(mine[block] / theirs[block] for block in sorted(mine.keys() & theirs.keys()))
+    return told
 
 
 def compare(first: Path, second: Path) -> list[Cell]:
@@ -89,7 +121,17 @@ def compare(first: Path, second: Path) -> list[Cell]:
         names = f"{first.name} and {second.name}"
         raise UsageError(f"{names} are of different hosts or settings (fingerprints {hosts[0]} and {hosts[1]})")
     ours, theirs = values(first), values(second)
-    return [Cell(*key, ours[key], theirs[key]) for key in ours if key in theirs]
+    over = ratios(first, ours), ratios(second, theirs)
+    return [
+        Cell(
+            *key,
+            tuple(ours[key].values()),
+            tuple(theirs[key].values()),
+            (over[0][key], over[1][key]) if over[0][key] and over[1][key] else None,
+        )
+        for key in ours
+        if key in theirs
+    ]
 
 
 def by_metric(cells: list[Cell]) -> Iterator[tuple[str, str, list[Cell]]]:
@@ -104,7 +146,13 @@ def show(console: Console, cells: list[Cell]) -> float:
     """Tables for people; the share of cells within the tolerance."""
     table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for heading in (
-        "experiment", "metric", "cells", f"within {TOLERANCE:.0%}", "difference contains 0", "largest difference"
+        "experiment",
+        "metric",
+        "cells",
+        f"within {TOLERANCE:.0%}",
+        "difference contains 0",
+        "of ratios",
+        "largest difference",
     ):
         table.add_column(
             heading,
@@ -120,13 +168,27 @@ def show(console: Console, cells: list[Cell]) -> float:
             str(len(mine)),
             share(c.close for c in mine),
             share(decided),
+            share(c.ratios_agree for c in mine if c.ratios_agree is not None),
             f"×{worst.ratio:.2f} {worst.arm} {worst.cell}",
         )
     console.print(table)
-    leading = [c.close for c in cells if c.leads]
-    total = sum(leading) / len(leading) if leading else 0.0
+    leading = [c for c in cells if c.leads]
+    total = sum(c.close for c in leading) / len(leading) if leading else 0.0
     console.print(Text(f"medians within {TOLERANCE:.0%} in {total:.0%} of {len(leading)} cells", style="bold"))
+    if leading:
+        chance = np.random.default_rng(1)
+        expected = float(np.mean([c.expected_close(chance) for c in leading]))
+        console.print(
+            f"the scatter within each run alone would leave {expected:.0%} within it; what is missing beyond that is "
+            "a host that changed between the runs"
+        )
     console.print(f"of all {len(cells)} figures, tails included: {share(c.close for c in cells)}")
+    paired = [c.ratios_agree for c in cells if c.ratios_agree is not None]
+    if paired:
+        console.print(
+            f"ratios to the reference: the interval of the difference contains zero in {share(paired)} of {len(paired)} "
+            "(95 % where nothing changed)"
+        )
     return total
 
 

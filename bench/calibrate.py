@@ -254,8 +254,8 @@ def live(console: Console, pairs: dict[str, tuple[Path, Path]], options: argpars
 def one_live(pair: tuple[Path, Path], seed: int, folder: Path) -> dict:
     parser = argparse.ArgumentParser()
     compare.add_options(parser)
-    words = [str(pair[0]), str(pair[1]), "--cells", CELL, "--measure-identical", "--together", "--seed", str(seed)]
-    options = parser.parse_args(words)
+    words = [str(pair[0]), str(pair[1]), "--cells", CELL, "--measure-identical", "--together", "--no-figures"]
+    options = parser.parse_args([*words, "--seed", str(seed)])
     options.results = str(folder / "live")
     begun = time.monotonic()
     judgement = compare.compare(Console(file=io.StringIO()), options)

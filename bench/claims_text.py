@@ -162,7 +162,7 @@ def crossover_text(one: dict) -> str:
 
 def provenance(ledger: dict) -> str:
     what = f"{ledger['blocks']} blocks" if ledger["blocks"] else "no timed samples"
-    few = "" if ledger["profile"] == "full" else " Fewer than 12 blocks lean, they give no verdict."
+    few = "" if ledger["profile"] == "full" else f" Fewer than {claims_verdict.ENOUGH} good blocks lean, they give no verdict."
     run = f"Run `{ledger['run']}` ({ledger['profile']}): {ledger['samples']} samples, {what}."
     return f"{run}{few} {ledger['environment']}.\n"
 

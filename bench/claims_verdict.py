@@ -5,7 +5,7 @@ not reproduced       the whole interval lies outside it
 inconclusive         it crosses an edge, or what was measured may not decide; the reason says which
 not testable here    nothing could be measured, and why
 
-Fewer than 12 blocks lean or stay open, they do not decide.  A part without noise (a fact of the kernel, a count) is
+Fewer than ten good blocks lean or stay open, they do not decide; full plans twelve.  A part without noise (a fact of the kernel, a count) is
 decided by its runs, which must all agree.  Parts go together as true, false and unknown do (Kleene): what one part
 leaves open, the others may still decide.
 
@@ -200,7 +200,7 @@ def needed(estimate: Estimate, region: Mapping[str, object]) -> str:
     return f"{said}; about {math.ceil(estimate.blocks * (half / distance) ** 2)} blocks would tell"
 
 
-def undecidable(part: Mapping[str, object], runs: int = ENOUGH) -> str | None:
+def undecidable(part: Mapping[str, object], runs: int = stats.FULL_BLOCKS) -> str | None:
     """Why no sample of `runs` runs could decide a part, in words; None where some could.
 
     claims_regions.py knows the other reasons.

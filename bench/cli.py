@@ -113,6 +113,7 @@ def what_runs_say(commands: Commands) -> None:
     documents.add_argument("--micro", metavar="RUN", help="make this run of micro a sample first")
     documents.add_argument("--claims", metavar="RUN", help="make this run of claims the sample first")
     documents.add_argument("--gate", metavar="RUN", help="make this calibration the sample first")
+    documents.add_argument("--comparison", metavar="RUN", help="make this comparison the sample first")
     agreed = commands.add("agree", do_agree, "say how well two runs of the same experiments agree, cell by cell")
     agreed.add_argument("first", metavar="RUN")
     agreed.add_argument("second", metavar="RUN")
@@ -231,7 +232,8 @@ def do_history(options: argparse.Namespace, console: Console) -> int:
 def do_docs(options: argparse.Namespace, console: Console) -> int:
     from bench import docs
 
-    taken = docs.Taken(options.run, options.anatomy, options.lab, options.micro, options.gate, claims=options.claims)
+    runs = (options.run, options.anatomy, options.lab, options.micro, options.gate, options.claims, options.comparison)
+    taken = docs.Taken(*runs)
     docs.take(taken, paths.results_dir(options.results))
     for path in docs.make():
         console.print(f"made: {paths.shown(path)}")

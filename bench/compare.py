@@ -22,6 +22,7 @@ from bench import (
     compare_run,
     compare_sides,
     compare_text,
+    drawing,
     env,
     host,
     paths,
@@ -83,6 +84,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--measure-identical", action="store_true", help="measure even where both sides are the same machine code"
     )
+    command.add_argument("--no-figures", action="store_true", help="leave out the figure")
     command.add_argument("--json", metavar="FILE", help="the verdict as JSON (-: to stdout, everything else to stderr)")
     command.add_argument("--repo", metavar="DIR", help="the repository of the revisions (default: this one)")
     command.add_argument(
@@ -129,14 +131,26 @@ def compare(console: Console, options: argparse.Namespace, measurer: compare_run
         plan, samples, folder = carried_out(console, options, measurer)
     judgement = compare_judge.judge(plan, samples)
     told = compare_text.document(
-        plan, judgement, exit_code(judgement.verdict, options.strict), folder.name if folder else None
+        plan, judgement, samples, exit_code(judgement.verdict, options.strict), folder.name if folder else None
     )
     if folder:
         records.write_json(folder / "verdict.json", told)
     compare_text.show(console, plan, judgement, folder)
+    if folder and not options.no_figures and measurer is None:
+        for path in drawn(folder):
+            console.print(f"figure: {paths.shown(path)}", highlight=False, style="dim")
     if options.json:
         compare_text.write_json(options.json, told)
     return judgement
+
+
+def drawn(folder: Path, *words: str | Path) -> list[Path]:
+    """The figure of a comparison, out of its verdict.json."""
+    told = records.read_json(folder / "verdict.json")
+    if not any(any(passes["first"] for passes in of.values()) for of in told["quads"].values()):
+        return []
+    where = env.footer(records.read_json(folder / "env.json"))
+    return drawing.drawn("plots.comparison", folder, "--where", where, *words)
 
 
 def check(options: argparse.Namespace) -> None:

@@ -11,7 +11,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import metrics, paths, records
-from bench.compare_judge import CONTAMINATED, IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSED, Judgement, Verdict
+from bench.compare_judge import (
+    CONTAMINATED,
+    IMPROVED,
+    INCONCLUSIVE,
+    MISSING,
+    PASS,
+    REGRESSED,
+    Judgement,
+    Verdict,
+    differences,
+)
 from bench.compare_plan import Plan
 
 STYLES = {
@@ -123,7 +133,7 @@ def show(console: Console, plan: Plan, judgement: Judgement, folder: Path | None
         )
 
 
-def document(plan: Plan, judgement: Judgement, code: int, run: str | None) -> dict:
+def document(plan: Plan, judgement: Judgement, samples: list[dict], code: int, run: str | None) -> dict:
     """What --json writes and verdict.json keeps; no infinities, which JSON has not."""
     found = {
         "schema": records.SCHEMA,
@@ -133,7 +143,20 @@ def document(plan: Plan, judgement: Judgement, code: int, run: str | None) -> di
         "margin": plan.margin,
         **judgement.as_record(),
     }
-    return finite({**found, "missing": plan.missing, "notes": plan.notes})
+    quads = {contest.key: quads_of(plan, samples, contest.key) for contest in plan.measured}
+    labels = {metric: metrics.METRICS[metric].label for metric in plan.metrics}
+    return finite({**found, "missing": plan.missing, "notes": plan.notes, "labels": labels, "quads": quads})
+
+
+def quads_of(plan: Plan, samples: list[dict], contest: str) -> dict[str, dict[str, list[float]]]:
+    """ln B - ln A of every quad, by figure and pass: what the estimate, the interval and the figure are made of."""
+    return {
+        metric: {
+            name: [round(d, 5) for d in differences(samples, contest, number, metric)]
+            for number, name in ((1, "first"), (2, "second"))
+        }
+        for metric in plan.metrics
+    }
 
 
 def finite(value: object) -> object:

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -196,37 +196,56 @@ def add_ratios(
     """
     crossovers: list[dict] = []
     for metric in names if reference else []:
-        family: list[tuple[dict, str, list[float], list[float]]] = []
+        family: list[Compared] = []
         for cell in cells:
             for arm in cell["arms"]:
                 if arm != reference and reference in cell["arms"]:
-                    pairs = list(paired(by_cell[cell["cell"]], arm, reference, metric).values())
+                    pairs = paired(by_cell[cell["cell"]], arm, reference, metric)
                     if len(pairs) >= 2:
-                        family.append((cell, arm, [p[0] for p in pairs], [p[1] for p in pairs]))
-        quantiles = {k: family_quantile(family, k) for k in {len(ours) for _, _, ours, _ in family}}
-        for cell, arm, ours, theirs in family:
-            quantile = quantiles[len(ours)]
-            ratio = stats.compare(ours, theirs, metrics.METRICS[metric].better, quantile)
+                        family.append(Compared(cell, arm, pairs))
+        quantile = family_quantile(family)
+        for one in family:
+            ours, theirs = zip(*one.pairs.values())
+            ratio = stats.compare(ours, theirs, metrics.METRICS[metric].better, quantile if one.decides else None)
             shown = {k: finite(v) if isinstance(v, float) else v for k, v in asdict(ratio).items()}
-            cell["arms"][arm].setdefault("ratios", {})[metric] = shown
-        crossovers += crossovers_of(family, metric, quantiles)
+            one.cell["arms"][one.arm].setdefault("ratios", {})[metric] = shown
+        crossovers += crossovers_of(family, metric, quantile)
     return crossovers
 
 
-def crossovers_of(family: list[tuple[dict, str, list[float], list[float]]], metric: str, quantiles: dict) -> list[dict]:
-    """Where each arm passes the reference in one metric, panel by panel, from blocks enough for verdicts on."""
-    along: dict[tuple[str | None, str], list[tuple[float, np.ndarray]]] = defaultdict(list)
-    for cell, arm, ours, theirs in family:
-        along[cell["panel"], arm].append((cell["x"], stats.log_ratios(ours, theirs)))
+@dataclass(frozen=True)
+class Compared:
+    """An arm and the reference in one cell: block -> (arm, reference)."""
+
+    cell: dict
+    arm: str
+    pairs: dict[int, tuple[float, float]]
+
+    @property
+    def decides(self) -> bool:
+        return len(self.pairs) >= stats.VERDICT_BLOCKS
+
+    @property
+    def logs(self) -> dict[int, float]:
+        return dict(zip(self.pairs, stats.log_ratios(*zip(*self.pairs.values())).tolist()))
+
+
+def crossovers_of(family: list[Compared], metric: str, quantile: float | None) -> list[dict]:
+    """Where each arm passes the reference in one metric, panel by panel, from blocks enough for verdicts on.
+
+    Cells are measured at different times, so any block of one may be joined with any of the next.
+    """
+    along: dict[tuple[str | None, str], list[Compared]] = defaultdict(list)
+    for one in family:
+        along[one.cell["panel"], one.arm].append(one)
     found = []
     for (panel, arm), curve in along.items():
-        curve.sort(key=lambda place: place[0])
-        blocks = min(len(logs) for _, logs in curve)
+        curve.sort(key=lambda one: one.cell["x"])
+        blocks = min(len(one.pairs) for one in curve)
         if blocks >= stats.VERDICT_BLOCKS:
-            values = [logs[:blocks] for _, logs in curve]
-            joint = max(q for q in quantiles.values() if q is not None)
-            for one in crossing.crossings([x for x, _ in curve], values, quantile=joint):
-                found.append({"metric": metric, "panel": panel, "arm": arm, **tidy(asdict(one))})
+            values = [list(one.logs.values())[:blocks] for one in curve]
+            for place in crossing.crossings([one.cell["x"] for one in curve], values, quantile=quantile):
+                found.append({"metric": metric, "panel": panel, "arm": arm, **tidy(asdict(place))})
     return found
 
 
@@ -269,13 +288,11 @@ def tidy(found: dict) -> dict:
     return {key: clean(value) if isinstance(value, float) else value for key, value in found.items()}
 
 
-def family_quantile(family: list[tuple[dict, str, list[float], list[float]]], blocks: int) -> float | None:
-    """The max-|t| quantile over the comparisons with this many blocks; None while there are too few for verdicts."""
-    if blocks < stats.VERDICT_BLOCKS:
-        return None
-    return stats.max_t_quantile(
-        [stats.log_ratios(ours, theirs) for _, _, ours, theirs in family if len(ours) == blocks]
-    )
+def family_quantile(family: list[Compared]) -> float | None:
+    """The max-|t| quantile over all comparisons that decide; None while there is none."""
+    logs = [one.logs for one in family if one.decides]
+    blocks = sorted({block for one in logs for block in one})
+    return stats.max_t_quantile([[one.get(block, math.nan) for block in blocks] for one in logs]) if logs else None
 
 
 def ceiling(records: list[dict], experiment: dict) -> dict | None:

@@ -203,6 +203,7 @@ class Taken:
     micro: str | None = None
     gate: str | None = None
     claims: str | None = None
+    comparison: str | None = None
 
 
 def take(taken: Taken, results: Path) -> None:
@@ -218,6 +219,8 @@ def take(taken: Taken, results: Path) -> None:
         docs_claims.take_sample(records.find(results, taken.claims))
     if taken.gate:
         docs_gate.take(taken.gate, results)
+    if taken.comparison:
+        docs_gate.take_comparison(taken.comparison, results)
 
 
 def make() -> list[Path]:

@@ -113,7 +113,7 @@ def one(name: str) -> Callable[[dict], str]:
     """A block with one claim: what it says, and its parts."""
 
     def block(_summary: dict) -> str:
-        found = next((claim for claim in (ledger() or {"claims": []})["claims"] if claim["id"] == name), None)
+        found = next((claim for claim in (ledger() or {"claims": []})["claims"] if claim["id"].lower() == name), None)
         return claims_text.parts_table(found) if found else ""
 
     return block
@@ -132,13 +132,13 @@ def power(_summary: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-IDS = sorted(path.name.split("-")[0].upper() for path in (paths.ROOT / "bench" / "claims").glob("*.toml"))
+IDS = sorted(path.name.split("-")[0] for path in (paths.ROOT / "bench" / "claims").glob("*.toml"))
 BLOCKS: dict[str, Callable[[dict], str]] = {
     "ledger-summary": summary,
     "ledger": whole,
     "claims-power": power,
     "findings-from": lambda _: claims_text.provenance(found) if (found := ledger()) else "",
-    **{f"claim-{name.lower()}": one(name) for name in IDS},
+    **{f"claim-{name}": one(name) for name in IDS},
 }
 
 

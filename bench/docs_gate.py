@@ -1,16 +1,19 @@
-"""The gate's part of the documents: its false alarms and its power, from the committed calibration.
+"""The gate's part of the documents: its false alarms and its power, from the committed calibration, and a comparison
+of two revisions as an example.
 
-Until one is committed the blocks are empty: a bound that nobody measured is not shown.
+Until these are committed the blocks are empty: a bound that nobody measured is not shown.
 """
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import calibrate_derive, drawing, paths, records
+from bench import calibrate_derive, compare, compare_judge, compare_text, drawing, paths, records
 from bench.errors import UsageError
 
 GATE = paths.SAMPLE_RUN / "gate"
+COMPARISON = paths.SAMPLE_RUN / "compare"
 FIGURES = paths.ROOT / "docs" / "figures"
 SLIM = (calibrate_derive.PLAN, calibrate_derive.QUADS, calibrate_derive.LIVE, calibrate_derive.SUMMARY, "env.json")
 
@@ -27,6 +30,46 @@ def take(name: str, results: Path, target: Path | None = None) -> None:
     for file in SLIM:
         if (run / file).is_file():
             (target / file).write_bytes((run / file).read_bytes())
+
+
+def take_comparison(name: str, results: Path, target: Path | None = None) -> None:
+    """Makes a comparison the committed one: its plan, every sample without its histograms, and where it was made."""
+    target = target or COMPARISON
+    _, samples, run = compare.recorded(results, name)
+    target.mkdir(parents=True, exist_ok=True)
+    plan = records.read_json(run / compare.PLAN)
+    records.write_json(target / compare.PLAN, {"run": run.name, **plan})
+    records.write_json(target / "env.json", records.read_json(run / "env.json"))
+    lines = [json.dumps(records.without_bins(sample), ensure_ascii=False, separators=(",", ":")) for sample in samples]
+    (target / "samples.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def comparison() -> dict | None:
+    """The committed comparison, decided again."""
+    if not (COMPARISON / compare.PLAN).is_file():
+        return None
+    plan, samples, _ = compare.recorded(COMPARISON.parent, str(COMPARISON))
+    judgement = compare_judge.judge(plan, samples)
+    run = records.read_json(COMPARISON / compare.PLAN)["run"]
+    return compare_text.document(plan, judgement, samples, compare.exit_code(judgement.verdict, False), run)
+
+
+def example(_summary: dict) -> str:
+    """What a comparison of two revisions says, as a table and a figure."""
+    told = comparison()
+    if not told:
+        return ""
+    lines = ["| model and load | figure | B over A | 95 % interval | quads | verdict |", "|---|---|---:|---:|---:|---|"]
+    for one in told["found"]:
+        ends = " to ".join(compare_text.percent(one[key]) for key in ("low", "high"))
+        words = (one["contest"], told["labels"][one["metric"]], compare_text.percent(one["ratio"]), ends)
+        lines.append("| " + " | ".join((*words, str(one["quads"]), one["verdict"])) + " |")
+    sides = ", ".join(f"{letter} is {told['sides'][letter]['shown']}" for letter in "AB")
+    return (
+        f"{sides}. The verdict: **{told['verdict']}**{': ' + told['why'] if told['why'] else ''}.\n\n"
+        + "\n".join(lines)
+        + "\n\n![Two revisions of this repository, compared](FIGURES/comparison.svg)\n"
+    )
 
 
 def summary() -> dict | None:
@@ -89,8 +132,13 @@ BLOCKS: dict[str, Callable[[dict], str]] = {
     "gate-verdicts": verdicts,
     "gate-false-alarms": false_alarms,
     "figure-gate": figure,
+    "gate-example": example,
 }
 
 
 def draw() -> list[Path]:
-    return drawing.drawn("plots.gate", "--svg", "--to", FIGURES, GATE) if summary() else []
+    made = drawing.drawn("plots.gate", "--svg", "--to", FIGURES, GATE) if summary() else []
+    if told := comparison():
+        records.write_json(COMPARISON / "verdict.json", told)
+        made += compare.drawn(COMPARISON, "--svg", "--to", FIGURES)
+    return made

@@ -193,7 +193,7 @@ def effect(results: Path) -> Finding:
         if (run / "env.json").exists() and records.read_json(run / "env.json")["fingerprint"] == here:
             spreads = resolution.spreads_of(run)
             if len(spreads) >= 3:
-                quick, full = resolution.detectable(spreads, 3), resolution.detectable(spreads, stats.VERDICT_BLOCKS)
+                quick, full = resolution.detectable(spreads, 3), resolution.detectable(spreads, stats.FULL_BLOCKS)
                 return Finding(
                     "resolution",
                     GOOD,

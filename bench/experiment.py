@@ -11,7 +11,7 @@ from pathlib import Path
 from bench import checked, metrics, paths, witnesses
 from bench.arms import FDS_ASIDE
 from bench.errors import UsageError
-from bench.units import nearest, parse_time_ns
+from bench.units import nearest
 
 PORTS_EACH = 25_000  # connections from one source address; Linux gives out 28,232 ports unless told otherwise
 ALL_SOURCES = 16 * PORTS_EACH

@@ -1,15 +1,18 @@
 """The words around tables: how to read them, what was left out, what went wrong, how the run ended."""
 
+from bench.stats import VERDICT_BLOCKS
 from bench.units import format_seconds, number
 
 GROWTH = (
     "cost = c0 + c1 × N, fitted in each block; O(1) up to 0.3 in the last column, O(N) from 3; "
-    "verdicts from 12 blocks on"
+    f"verdicts from {VERDICT_BLOCKS} blocks on"
 )
 LEGENDS = {
-    "quick": "▲ leans ahead, ▼ leans behind: every block on that side and more than 3 % on average; a hint, no verdict",
+    "quick": "▲ leans ahead, ▼ leans behind: the 80 % interval on that side, the mean beyond 3 %; a hint, no verdict",
     "full": "▲▲ ahead, ▼▼ behind, = tie (whole interval within 3 %), ? unresolved; 95 % for all comparisons together",
+    "mixed": "one ▲ or ▼, or none: too few good blocks for a verdict",
 }
+LEANINGS = {"leans ahead", "leans behind", "level"}
 
 
 def of(experiment: dict, metrics: list[str]) -> list[str]:
@@ -21,7 +24,8 @@ def of(experiment: dict, metrics: list[str]) -> list[str]:
     verdicts = {a["ratios"][m]["verdict"] for a in found for m in metrics if m in a.get("ratios", {})}
     if verdicts:
         lines[0] += f"; × is the paired ratio to {experiment['reference']}"
-        lines.append(LEGENDS["quick" if verdicts <= {"leans ahead", "leans behind", "level"} else "full"])
+        lines.append(LEGENDS["quick" if verdicts <= LEANINGS else "full"])
+        lines += [LEGENDS["mixed"]] if verdicts & LEANINGS and verdicts - LEANINGS else []
     if "throughput_rps" in metrics:
         lines.append("° the server's CPU was not the limit: no capacity is claimed")
         if experiment["ceiling"]:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import env, host, paths, placement, reach_loads, reach_models, records, runner, stats
+from bench import env, host, paths, placement, reach_lab, reach_loads, reach_models, records, runner, stats
 from bench.errors import UsageError
 from bench.reach_loads import LOADS
 from bench.reach_site import Site
@@ -33,6 +33,8 @@ UNITS = {  # metric: (what it is, its unit)
     "send_lag": ("p99.9 of send lag, of what is allowed", ""),
     "punctual_share": ("sends within 100 µs of schedule", ""),
     "lag_p999_us": ("p99.9 of send lag", "µs"),
+    "idle_ns": ("a wait's price per idle descriptor", "ns"),
+    "wait_ns": ("a wait", "ns"),
     "record_full_ns": ("recording a request, open loop, classes, timeline", "ns"),
     "record_open_ns": ("recording a request, open loop", "ns"),
     "record_closed_ns": ("recording a request, closed loop", "ns"),
@@ -53,9 +55,14 @@ class Bar:
     metric: str = "server_cpu_us"
     at_most: float | None = None
     at_least: float | None = None
+    within: float | None = None  # how far the interval may reach from the ratio, as a share of it
 
     @property
     def asked(self) -> str:
+        if self.within:
+            return f"known to {self.within:.0%}"
+        if self.at_most and self.at_least:
+            return f"{self.at_least} to {self.at_most}"
         return f"<= {self.at_most}" if self.at_most else f">= {self.at_least}" if self.at_least else "shown"
 
     @property
@@ -91,7 +98,8 @@ BARS += tuple(
     Bar("models", arm, reference, load, metric, at_most=at_most)
     for arm, reference, load, metric, at_most in reach_models.bars()
 )
-LOADS.update(reach_models.LOADS)
+BARS += tuple(Bar("lab", *which, **asked) for *which, asked in reach_lab.bars())
+LOADS.update(reach_models.LOADS | reach_lab.LOADS)
 GROUPS = tuple(dict.fromkeys(bar.group for bar in BARS))
 
 
@@ -152,13 +160,14 @@ def values(samples: Sequence[dict], load: str, arm: str, metric: str) -> dict[in
     }
 
 
-def answer(bar: Bar, low: float, high: float) -> str:
+def answer(bar: Bar, ratio: float, low: float, high: float) -> str:
     """met and missed only where the whole interval says so."""
-    if bar.at_most is not None:
-        return "met" if high <= bar.at_most else "missed" if low > bar.at_most else "within the noise"
-    if bar.at_least is not None:
-        return "met" if low >= bar.at_least else "missed" if high < bar.at_least else "within the noise"
-    return ""
+    if bar.within is not None:
+        return "met" if high / ratio - 1 <= bar.within and 1 - low / ratio <= bar.within else "missed"
+    if bar.at_most is None and bar.at_least is None:
+        return ""
+    least, most = bar.at_least or 0.0, math.inf if bar.at_most is None else bar.at_most
+    return "met" if least <= low and high <= most else "missed" if high < least or low > most else "within the noise"
 
 
 def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
@@ -176,12 +185,12 @@ def judge(bar: Bar, samples: Sequence[dict]) -> dict | None:
     ratio, low, high = stats.t_interval(stats.log_ratios(ours, theirs))
     medians = {"arm_median": stats.median_interval(ours)[0], "reference_median": stats.median_interval(theirs)[0]}
     known = {"ratio": ratio, "low": low, "high": high if math.isfinite(high) else None, "blocks": len(blocks)}
-    return asdict(bar) | {"arm": name} | known | {"answer": answer(bar, low, high)} | medians
+    return asdict(bar) | {"arm": name} | known | {"answer": answer(bar, ratio, low, high)} | medians
 
 
 def cheapest_of(bar: Bar, samples: Sequence[dict]) -> str | None:
-    """The arm of the bar's load with the lowest median."""
-    names = {s["arm"] for s in samples if s["load"] == bar.load}
+    """The arm of the bar's load with the lowest median, beside its reference."""
+    names = {s["arm"] for s in samples if s["load"] == bar.load} - {bar.reference}
     found = {name: list(values(samples, bar.load, name, bar.metric).values()) for name in names}
     return reach_models.cheapest({name: stats.median_interval(v)[0] for name, v in found.items() if v})
 

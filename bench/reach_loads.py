@@ -6,7 +6,7 @@ its arm.  A new load is one function and one line of LOADS.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench import serve
@@ -45,10 +45,11 @@ def no_http_by_wrk(name: str) -> str | None:
     return no_server("nginx") or no_server(name) or no_tool("wrk", "bench")
 
 
-def echo(name: str, site: Site) -> dict:
-    """A server under our load generator: 100 connections in closed loop, 64 bytes, every reply checked."""
-    with serving(name, "echo", site) as (server, target):
-        told = loadgen(target, site, "--protocol", "echo", "--connections", "100", watch=serve.group_of(server.pid))
+def echo(name: str, site: Site, connections: int = 100, contract: Sequence[str] = ()) -> dict:
+    """A server under our load generator: so many connections in closed loop, 64 bytes, every reply checked."""
+    size = ("--protocol", "echo", "--connections", str(connections))
+    with serving(name, "echo", site, contract) as (server, target):
+        told = loadgen(target, site, *size, watch=serve.group_of(server.pid))
     spent = sum(watched["cpu_ns"] for watched in told["watch"])
     return {
         "values": {"server_cpu_us": spent / told["counts"]["completed"] / 1e3, "rps": told["achieved_rps"]},

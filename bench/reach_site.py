@@ -69,14 +69,18 @@ def no_tool(name: str, tier: str) -> str | None:
 
 
 @contextmanager
-def serving(name: str, protocol: str, site: Site) -> Iterator[tuple[host.Child, str]]:
-    """A fresh server of that name: its process and HOST:PORT."""
+def serving(
+    name: str, protocol: str, site: Site, contract: Sequence[str] = ()
+) -> Iterator[tuple[host.Child, str]]:
+    """A fresh server of that name, or by that command if it is a contract server's: its process and HOST:PORT."""
     with ExitStack() as stack:
         port = serve.free_port()
         if name == "nginx":
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             Path(folder, "nginx.conf").write_text(NGINX_CONF.format(folder=folder, port=port))
             argv: Sequence[str] = (str(nginx_path()), "-c", f"{folder}/nginx.conf", "-p", folder, "-e", "stderr")
+        elif contract:
+            argv = (*contract, "--protocol", protocol)
         else:
             path = program(name)
             plain = path and path.parent.name == "arms"  # no contract server: it has one protocol and no options

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import special
 
 TIE = (0.97, 1.03)  # ratios inside are no difference that matters here
-VERDICT_BLOCKS = 12  # fewer blocks lean, they do not decide
+FULL_BLOCKS = 12  # planned where a verdict is wanted: two may be lost to a host that was taken away
+VERDICT_BLOCKS = 10  # good ones; fewer lean, they do not decide
 LEAN_LEVEL = 0.8  # of the interval by which they lean
 
 
@@ -121,21 +122,23 @@ def max_t_quantile(family: Sequence[Sequence[float]], level: float = 0.95, draws
     change sign together: the largest |t| over the family under these joint
     flips keeps the dependence between arms that share a reference, which
     Bonferroni throws away.  All 2^(K-1) flips are taken while they are no more
-    than `draws`, else a seeded sample of them.
+    than `draws`, else a seeded sample of them.  A comparison that lacks a block
+    has NaN there, and counts with the others.
     Source: P. H. Westfall, S. S. Young, Resampling-Based Multiple Testing, 1993, section 2.5;
     sign flips: A. M. Winkler et al., NeuroImage 92 (2014) 381-397.
     """
     x = np.asarray(family, dtype=float)  # comparisons x blocks
-    x = x - x.mean(axis=1, keepdims=True)
-    blocks = x.shape[1]
+    there, blocks = ~np.isnan(x), x.shape[1]
+    counts = there.sum(axis=1)
+    x = np.where(there, x - np.nanmean(x, axis=1, keepdims=True), 0.0)
     if 2 ** (blocks - 1) <= draws:
         codes = np.arange(2 ** (blocks - 1))
         flips = 1 - 2 * ((codes[:, None] >> np.arange(blocks)) & 1)
     else:
         flips = np.random.default_rng(seed).choice((-1, 1), size=(draws, blocks))
-    means = flips @ x.T / blocks
-    variances = np.maximum((x**2).sum(axis=1) - blocks * means**2, 0) / (blocks - 1)
+    means = flips @ x.T / counts
+    variances = np.maximum((x**2).sum(axis=1) - counts * means**2, 0) / (counts - 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.abs(means) * math.sqrt(blocks) / np.sqrt(variances)
+        t = np.abs(means) * np.sqrt(counts) / np.sqrt(variances)
     largest = np.nan_to_num(t, nan=0.0, posinf=np.finfo(float).max).max(axis=1)
     return float(np.quantile(largest, level, method="higher"))

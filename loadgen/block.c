@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "draft.h"
 #include "judge.h"
 #include "parse.h"
-#include "special.h"
 
 enum { WORD = 8, WORDS = BLOCK_BYTES / WORD };
 
@@ -74,7 +74,7 @@ static bool write_blocks(FILE *file, uint64_t count)
 
 int block_main(int argc, char **argv)
 {
-	char draft[4096];
+	struct draft draft;
 	uint64_t count;
 
 	if (argc == 1 && strcmp(argv[0], "--help") == 0)
@@ -83,15 +83,8 @@ int block_main(int argc, char **argv)
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	bool in_place = is_special(argv[0]);
-	int length = snprintf(draft, sizeof(draft), in_place ? "%s" : "%s.part", argv[0]);
-	FILE *file = length > 0 && (size_t)length < sizeof(draft) ? fopen(draft, "we") : NULL;
-	bool fine = file && write_blocks(file, count);
-	fine = (!file || fclose(file) == 0) && fine && (in_place || rename(draft, argv[0]) == 0);
-	if (fine)
+	if (draft_open(&draft, argv[0]) && draft_close(&draft, write_blocks(draft.file, count)))
 		return EXIT_GOOD;
 	fprintf(stderr, "loadgen: make-file %s: %s\n", argv[0], strerror(errno));
-	if (file && !in_place)
-		unlink(draft);
 	return EXIT_FAILED;
 }

@@ -1,5 +1,6 @@
 #include "merge.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -7,6 +8,7 @@
 #include <string.h>
 
 #include "distribution.h"
+#include "draft.h"
 #include "judge.h"
 #include "options.h"
 
@@ -234,26 +236,15 @@ static json_t *document(const struct merge *m, enum exit_status status)
 	return d;
 }
 
-static bool write_document(const char *path, const json_t *d)
-{
-	FILE *file = strcmp(path, "-") == 0 ? stdout : fopen(path, "we");
-	bool fine =
-		file && json_dumpf(d, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF && fflush(file) == 0;
-
-	if (file && file != stdout)
-		fine = fclose(file) == 0 && fine;
-	if (!fine)
-		fprintf(stderr, "loadgen: merge: %s cannot be written\n", path);
-	return fine;
-}
-
 static int merge(struct merge *m, const char *out, int count, char **paths)
 {
 	if (!m->load || !read_all(m, count, paths))
 		return EXIT_USAGE;
 	enum exit_status status = !m->valid ? EXIT_INVALID : m->failed ? EXIT_FAILED : EXIT_GOOD;
 	json_t *d = document(m, status);
-	bool fine = write_document(out, d);
+	bool fine = draft_json(out, d);
+	if (!fine)
+		fprintf(stderr, "loadgen: merge: %s: cannot write it: %s\n", out, strerror(errno));
 	json_decref(d);
 	return fine ? (int)status : EXIT_FAILED;
 }

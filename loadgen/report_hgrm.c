@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "draft.h"
 #include "report.h"
 
 enum { TICKS_PER_HALF = 5 }; /* lines for each halving of the distance to 100 % */
@@ -86,11 +87,12 @@ static bool write_file(const char *path, const struct spectrum *s, char *why, si
 	const struct histogram *h = open ? s->intended : s->sent;
 	uint64_t unfinished = open ? s->unfinished : 0;
 	char name[4096];
+	struct draft draft;
 
 	name_file(path, s->whose, name, sizeof(name));
-	FILE *out = fopen(name, "we");
-	if (!out)
+	if (!draft_open(&draft, name))
 		return options_wrong(why, why_size, "--hgrm %s: %s", name, strerror(errno));
+	FILE *out = draft.file;
 	header(out, s->load, s->whose, unfinished);
 	if (h->n > 0) {
 		body(out, h, unfinished);
@@ -101,9 +103,8 @@ static bool write_file(const char *path, const struct spectrum *s, char *why, si
 	}
 	fprintf(out, "#[Buckets = %12d, SubBuckets     = %12d]\n", HIST_TOP_BITS - HIST_SUB_BITS + 1,
 		1 << HIST_SUB_BITS);
-	bool fine = !ferror(out);
-	fine = fclose(out) == 0 && fine;
-	return fine || options_wrong(why, why_size, "--hgrm %s: cannot be written to its end", name);
+	return draft_close(&draft, true) ||
+	       options_wrong(why, why_size, "--hgrm %s: cannot write it: %s", name, strerror(errno));
 }
 
 static bool write_load(const char *path, const struct load *load, char *why, size_t why_size)

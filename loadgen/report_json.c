@@ -8,9 +8,9 @@
 
 #include "clock.h"
 #include "distribution.h"
+#include "draft.h"
 #include "find.h"
 #include "report_parts.h"
-#include "special.h"
 
 enum { SCHEMA_VERSION = 1 };
 
@@ -223,23 +223,11 @@ static json_t *document(const struct options *o, const struct result *r, const s
 	return d;
 }
 
-/* Frees the document. A file is written beside its place and renamed, so that nobody ever reads half of it. */
+/* Frees the document. */
 static bool write_document(const char *path, json_t *d, char *why, size_t why_size)
 {
-	char draft[4096];
+	bool fine = draft_json(path, d);
 
-	if (strcmp(path, "-") == 0) {
-		bool fine =
-			json_dumpf(d, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF && fflush(stdout) == 0;
-		json_decref(d);
-		if (!fine)
-			snprintf(why, why_size, "--json -: cannot write to stdout: %s", strerror(errno));
-		return fine;
-	}
-	bool in_place = is_special(path);
-	int length = snprintf(draft, sizeof(draft), in_place ? "%s" : "%s.part", path);
-	bool fine = length > 0 && (size_t)length < sizeof(draft) &&
-		    json_dump_file(d, draft, JSON_COMPACT) == 0 && (in_place || rename(draft, path) == 0);
 	if (!fine)
 		snprintf(why, why_size, "--json %s: cannot write it: %s", path, strerror(errno));
 	json_decref(d);

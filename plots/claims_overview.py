@@ -43,7 +43,7 @@ def draw(ledger: dict) -> Figure:
 
 
 NOTES = (
-    "Each verdict is an interval against a region that was fixed before the run; fewer than 12 blocks lean. "
+    "Each verdict is an interval against a region that was fixed before the run; few blocks only lean. "
     "The authors' servers and hosts are not ours: a replication of what was said, not a repetition of their runs."
 )
 

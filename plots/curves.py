@@ -26,6 +26,7 @@ AXIS_NAMES = {
     "hogs.connections": "hogs beside the 20 pingers",
 }
 WIDTH, PANEL_HEIGHT, HEAD, NOTE_HEIGHT, LEGEND_ROW = 10.0, 2.9, 0.95, 0.15, 0.2  # inches
+TITLE_WIDTH = 52  # characters that fit over a panel
 
 
 def draw(summary: dict, name: str) -> Figure:
@@ -100,8 +101,8 @@ def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
         curve(axis, experiment, arm, metric)
     x_axis(axis, experiment)
     where = experiment["cells"][0]["panel"]
-    title = f"{about['label']} [{about['unit']}]"
-    axis.set_title(f"{title}, {where}" if where else f"{title}, {about['better']} is better")
+    title = f"{about['label']} [{about['unit']}], {where or about['better'] + ' is better'}"
+    axis.set_title(textwrap.fill(title, TITLE_WIDTH))
     if about["scale"] == "log":
         axis.set_yscale("log")
     if metric == "throughput_rps" and experiment["ceiling"]:

@@ -34,6 +34,18 @@ def test_close_and_contains_zero() -> None:
     assert cell((100,), (101,)).contains_zero is None, "one block says nothing"
 
 
+@pytest.mark.parametrize(("noise", "count"), [(0.02, 8), (0.1, 8), (0.3, 8), (0.3, 80)])
+def test_expected_agreement_is_that_of_runs_from_one_distribution(noise: float, count: int) -> None:
+    chance = np.random.default_rng(2)
+
+    def pair() -> agree.Cell:
+        return cell(*(tuple(chance.lognormal(3, noise, count)) for _ in range(2)))
+
+    seen = np.mean([pair().close for _ in range(2000)])
+    expected = np.mean([pair().expected_close(chance) for _ in range(60)])
+    assert abs(seen - expected) < 0.08, (seen, expected)
+
+
 def test_same_host_runs_agree_and_the_command_says_so(house: House) -> None:
     house.servers("epoll_lt", "poll")
     path = house.experiment()
@@ -42,7 +54,17 @@ def test_same_host_runs_agree_and_the_command_says_so(house: House) -> None:
     first, second = records.runs(house.results)
     done = house.bench("agree", first.name, second.name)
     assert done.returncode == 0 and "medians within 10% in 100% of 4 cells" in done.stdout
-    assert "of all 8 figures" in done.stdout
+    assert "of all 8 figures" in done.stdout and "alone would leave" in done.stdout
+
+
+def test_a_host_that_got_slower_leaves_the_ratios_alone() -> None:
+    chance = np.random.default_rng(3)
+    arm, reference = chance.lognormal(1, 0.02, (2, 12)), chance.lognormal(0, 0.02, (2, 12))
+    slower = 1.3
+    over = tuple(arm[0] / reference[0]), tuple(arm[1] * slower / (reference[1] * slower))
+    one = agree.Cell("e", "c", "a", "p50_us", True, tuple(arm[0]), tuple(arm[1] * slower), over)
+    assert not one.contains_zero and not one.close and one.ratios_agree
+    assert cell((1.0, 2.0), (1.0, 2.0)).ratios_agree is None, "the reference itself has no ratio"
 
 
 def test_disagreement_is_status_1_and_other_hosts_are_refused(house: House) -> None:

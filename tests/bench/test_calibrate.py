@@ -150,7 +150,8 @@ def test_documents_show_a_committed_calibration_and_nothing_before(
     calibrated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docs_gate, "GATE", tmp_path / "gate")
-    assert [block({}) for block in docs_gate.BLOCKS.values()] == ["", "", ""] and docs_gate.draw() == []
+    monkeypatch.setattr(docs_gate, "COMPARISON", tmp_path / "compare")
+    assert {block({}) for block in docs_gate.BLOCKS.values()} == {""} and docs_gate.draw() == []
     docs_gate.take(calibrated.name, calibrated.parent, tmp_path / "gate")
     table = docs_gate.verdicts({})
     assert table.count("\n") == 2 + len(calibrate_derive.CONDITIONS) and "| 1 of 1 |" in table

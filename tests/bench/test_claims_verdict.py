@@ -88,14 +88,15 @@ def test_regions_are_told_in_words() -> None:
     assert list(map(v.in_words, told)) == words
 
 
-def test_twelve_blocks_decide_and_fewer_lean() -> None:
+def test_ten_good_blocks_decide_and_fewer_lean() -> None:
     region = {"above": 1.2}
     assert v.judge("x", told(1.4, 1.3, 1.5), region).verdict == "reproduced"
     assert v.judge("x", told(1.0, 0.9, 1.1), region).verdict == "not reproduced"
     crosses = v.judge("x", told(1.25, 1.1, 1.4), region)
     assert crosses.verdict == "inconclusive" and crosses.reason.code == "noise"
     assert crosses.reason.text == "the interval crosses 1.2; about 108 blocks would tell"
-    few = told(1.4, 0.5, 3, 11)
+    assert v.judge("x", told(1.4, 1.3, 1.5, 10), region).verdict == "reproduced"
+    few = told(1.4, 0.5, 3, 9)
     assert v.judge("x", few, region, hint=told(1.4, 1.3, 1.5)).verdict == "leans reproduced"
     assert v.judge("x", told(1.0, 0.5, 3, 3), region, hint=told(1.0, 0.9, 1.1)).verdict == "leans not reproduced"
     open_ = v.judge("x", few, region, hint=told(1.4, 1.1, 1.7))
@@ -181,8 +182,10 @@ def test_samples_bound_by_the_client_never_decide(planted) -> None:
     all_of_them = Fake([planted], twice, bound=lambda arm, cell, block: True)
     assert verdicts(all_of_them, planted) == {"direction": "inconclusive"}
     assert reasons(all_of_them, planted) == {"direction": "client-bound"}
-    few = Fake([planted], twice, bound=lambda arm, cell, block: arm == "poll" and block == 0)
-    assert verdicts(few, planted) == {"direction": "leans reproduced"}, "eleven blocks are no twelve"
+    two = Fake([planted], twice, bound=lambda arm, cell, block: arm == "poll" and block < 2)
+    assert verdicts(two, planted) == {"direction": "reproduced"}, "ten of twelve are left"
+    few = Fake([planted], twice, bound=lambda arm, cell, block: arm == "poll" and block < 3)
+    assert verdicts(few, planted) == {"direction": "leans reproduced"}
     assert reasons(few, planted) == {"direction": "client-bound"}
 
 

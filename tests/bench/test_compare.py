@@ -23,6 +23,7 @@ from bench import (
     compare_run,
     compare_sides,
     compare_text,
+    docs_gate,
     paths,
     records,
     relink,
@@ -31,6 +32,7 @@ from bench import (
 from bench.arms import Arm
 from bench.compare_judge import CONTAMINATED, IMPROVED, INCONCLUSIVE, MISSING, PASS, REGRESSED
 from bench.errors import BenchError, UsageError
+from plots import comparison
 
 NOBODY = Arm("x", ("x",), "0", protocols=("echo",))
 
@@ -233,6 +235,7 @@ def test_two_revisions_records_and_the_same_verdict_again(shop: Shop) -> None:
         "-m",
         "bench",
         "compare",
+        "--no-figures",
         "--from",
         run.name,
         "--results",
@@ -243,6 +246,32 @@ def test_two_revisions_records_and_the_same_verdict_again(shop: Shop) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 10 and json.loads(done.stdout) == told, done.stderr
     assert os.listdir(shop.scratch) == [], "sources and staged programs are gone"
+
+
+def test_a_figure_shows_every_quad_of_both_passes(shop: Shop) -> None:
+    shop.repository.commit(cost=5.0)
+    shop.repository.commit(cost=6.0)
+    shop.compare("HEAD~1", "HEAD")
+    told = json.loads((next(shop.results.iterdir()) / "verdict.json").read_text())
+    (one,) = {found["contest"] for found in told["found"]}
+    passes = told["quads"][one]["server_cpu_us_per_req"]
+    assert len(passes["first"]) >= 6 and len(passes["second"]) >= 6
+    assert 0.1 < sorted(passes["first"])[len(passes["first"]) // 2] < 0.3, "ln(6/5) is 0.18"
+    figure = comparison.draw(told, "a host")
+    dots = [len(points.get_offsets()) for points in figure.axes[0].collections]
+    assert dots == [len(quads) for metric in told["labels"] for quads in told["quads"][one][metric].values()]
+    words = " ".join(text.get_text() for text in figure.texts + figure.axes[0].texts)
+    assert "REGRESSED" in words and "a host" in words and told["run"] in words
+
+
+def test_a_comparison_becomes_the_documents_example(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.repository.commit(cost=5.0)
+    slow = shop.repository.commit(cost=6.0)
+    shop.compare("HEAD~1", "HEAD")
+    monkeypatch.setattr(docs_gate, "COMPARISON", tmp_path / "example")
+    docs_gate.take_comparison(next(shop.results.iterdir()).name, shop.results)
+    told = docs_gate.example({})
+    assert "**REGRESSED**" in told and slow[:12] in told and "| server CPU per request | +2" in told, told
 
 
 def test_the_same_machine_code_is_not_measured(shop: Shop) -> None:

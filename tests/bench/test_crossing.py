@@ -109,9 +109,12 @@ def test_capacity_needs_a_cell_and_two_blocks() -> None:
 
 def test_a_run_says_who_passes_the_reference_where_and_only_with_blocks_enough(chance: np.random.Generator) -> None:
     ratios = np.exp(line(chance, noise=0.02))
-    for blocks, shown in ((12, 1), (11, 0)):
-        family = [({"x": x, "panel": None}, "poll", list(ratios[i, :blocks]), [1.0] * blocks) for i, x in enumerate(XS)]
-        found = derive.crossovers_of(family, "p50_us", {blocks: 2.8 if blocks >= 12 else None})
+    for blocks, shown in ((10, 1), (9, 0)):
+        family = [
+            derive.Compared({"x": x, "panel": None}, "poll", {b: (ratios[i, b], 1.0) for b in range(blocks)})
+            for i, x in enumerate(XS)
+        ]
+        found = derive.crossovers_of(family, "p50_us", 2.8)
         assert len(found) == shown
         if shown:
             assert found[0]["arm"] == "poll" and found[0]["low"] < 10**1.5 < found[0]["high"] and found[0]["rises"]

@@ -8,7 +8,7 @@ import pytest
 
 from conftest import House
 
-from bench import derive, docs, paths
+from bench import derive, docs, docs_claims, paths
 from bench.errors import UsageError
 
 HAS_SAMPLE = (paths.SAMPLE_RUN / "plan.json").exists()
@@ -34,6 +34,14 @@ def test_every_mark_is_known_and_closed(path: Path) -> None:
     begun = [name for name in re.findall(r"^<!-- begin:(\S+) -->$", text, re.MULTILINE)]
     assert set(begun) <= set(docs.BLOCKS)
     assert begun == [found[2] for found in docs.MARK.finditer(text)]
+
+
+def test_the_findings_show_each_claim_that_they_speak_of() -> None:
+    if not docs_claims.SAMPLE.is_dir():
+        pytest.skip("no run of claims is committed: make claims, then make docs CLAIMS=RUN")
+    page = (paths.ROOT / "docs" / "findings.md").read_text()
+    shown = re.findall(r"<!-- begin:claim-(\w+) -->\n(.*?)<!-- end:", page, re.DOTALL)
+    assert len(shown) > 5 and not [name for name, text in shown if f"**{name.upper()}**" not in text.upper()]
 
 
 def test_unknown_block_is_named_with_its_file(tmp_path: Path) -> None:

@@ -182,6 +182,20 @@ def test_results_go_where_they_belong(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["j", "k"]
 
 
+@pytest.mark.parametrize("option", ["--json", "--hgrm"])
+def test_a_result_that_cannot_be_written_whole_is_an_error(tmp_path, option):
+    (tmp_path / "folder").mkdir()
+    with peer() as server:
+        args = [LOADGEN, "--target", server.target, *GOOD[2:], "--warmup", "0", "--duration", "50ms", "--probe", "0"]
+        full, folder = (
+            subprocess.run([*args, option, place], capture_output=True, timeout=20, text=True)
+            for place in ("/dev/full", tmp_path / "folder")
+        )
+    assert full.returncode == 1 and "/dev/full" in full.stderr and "No space left" in full.stderr
+    assert folder.returncode == 1 and "Is a directory" in folder.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
 def test_watched_processes_and_the_host():
     with peer() as server:
         run = loadgen(server.target, *GOOD[2:], "--watch", server.process.pid, "--watch", os.getpid())
