@@ -49,10 +49,12 @@ class Cell:
     def expected_close(self, chance: np.random.Generator) -> float:
         """How often two runs would be within the tolerance if their samples scattered as these do within each run and
         nothing else had changed: medians of samples drawn anew, with replacement, from both runs' distances to their
-        own median."""
-        first, second = np.log(self.first), np.log(self.second)
-        pooled = np.concatenate([first - np.median(first), second - np.median(second)])
-        drawn = [np.median(chance.choice(pooled, (DRAWS, len(own))), axis=1) for own in (first, second)]
+        own mean, widened to the variance that those distances estimate.  NaN where no run has two samples."""
+        logs = [np.log(values) for values in (self.first, self.second)]
+        apart = [(v - v.mean()) * math.sqrt(len(v) / (len(v) - 1)) for v in logs if len(v) > 1]
+        if not apart:
+            return math.nan
+        drawn = [np.median(chance.choice(np.concatenate(apart), (DRAWS, len(v))), axis=1) for v in logs]
         return float(np.mean(np.abs(np.expm1(drawn[1] - drawn[0])) <= TOLERANCE))
 
     @property
@@ -175,9 +177,10 @@ def show(console: Console, cells: list[Cell]) -> float:
     leading = [c for c in cells if c.leads]
     total = sum(c.close for c in leading) / len(leading) if leading else 0.0
     console.print(Text(f"medians within {TOLERANCE:.0%} in {total:.0%} of {len(leading)} cells", style="bold"))
-    if leading:
-        chance = np.random.default_rng(1)
-        expected = float(np.mean([c.expected_close(chance) for c in leading]))
+    chance = np.random.default_rng(1)
+    scattered = [one for c in leading if not math.isnan(one := c.expected_close(chance))]
+    if scattered:
+        expected = float(np.mean(scattered))
         console.print(
             f"the scatter within each run alone would leave {expected:.0%} within it; what is missing beyond that is "
             "a host that changed between the runs"

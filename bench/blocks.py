@@ -52,7 +52,8 @@ def make(path: Path, blocks: int, loadgen: str, undertaker: host.Undertaker | No
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     finally:
         writer.close()
-        path.unlink(missing_ok=True)
+        for left in (path, path.with_name(path.name + ".part")):
+            left.unlink(missing_ok=True)
 
 
 def resolved(sample: Sample, files: dict[int, str]) -> Sample:

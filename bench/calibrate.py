@@ -7,6 +7,7 @@ The same server against itself in three flavours (one file, a copy, linked in an
 
 import argparse
 import io
+import math
 import os
 import random
 import shutil
@@ -229,7 +230,7 @@ def record(
 def slim(name: str, index: int, samples: Sequence[dict]) -> dict:
     def read(metric: str, sample: dict) -> float | None:
         value = metrics.METRICS[metric].read(sample) if sample["status"] == "ok" else None
-        return None if value is None else round(value, 4)
+        return round(value, 4) if value is not None and math.isfinite(value) else None
 
     taken = [[s["arm"], read("server_cpu_us_per_req", s), read("p50_us", s)] for s in samples]
     return {"schema": records.SCHEMA, "condition": name, "index": index, "samples": taken}

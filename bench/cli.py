@@ -332,6 +332,10 @@ def main(argv: list[str]) -> int:
     try:
         options = parser(argv[0] if argv else None).parse_args(argv)
         return options.function(options, console)
+    except SystemExit as end:
+        if end.code == 2 and "--bisect" in argv:  # git bisect would take 2 for the answer "bad"
+            return 255
+        raise
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code

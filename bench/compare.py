@@ -111,6 +111,9 @@ def from_options(console: Console, options: argparse.Namespace, measurer: compar
     except BenchError as error:  # an exit code below 128 would be taken for an answer
         console.print(Text(f"bench: {error}", style="red"))
         return ABORT
+    except Exception:
+        console.print_exception()
+        return ABORT
 
 
 def exit_code(verdict: str, strict: bool) -> int:
@@ -136,18 +139,26 @@ def compare(console: Console, options: argparse.Namespace, measurer: compare_run
     if folder:
         records.write_json(folder / "verdict.json", told)
     compare_text.show(console, plan, judgement, folder)
-    if folder and not options.no_figures and measurer is None:
-        for path in drawn(folder):
-            console.print(f"figure: {paths.shown(path)}", highlight=False, style="dim")
     if options.json:
         compare_text.write_json(options.json, told)
+    if folder and measurer is None and not (options.no_figures or options.bisect):
+        show_figure(console, folder)
     return judgement
+
+
+def show_figure(console: Console, folder: Path) -> None:
+    """The verdict stands, whatever becomes of its figure."""
+    try:
+        for path in drawn(folder):
+            console.print(f"figure: {paths.shown(path)}", highlight=False, style="dim")
+    except BenchError as error:
+        console.print(Text(f"mind: {error}", style="yellow"))
 
 
 def drawn(folder: Path, *words: str | Path) -> list[Path]:
     """The figure of a comparison, out of its verdict.json."""
     told = records.read_json(folder / "verdict.json")
-    if not any(any(passes["first"] for passes in of.values()) for of in told["quads"].values()):
+    if not any(d is not None for of in told["quads"].values() for passes in of.values() for d in passes["first"]):
         return []
     where = env.footer(records.read_json(folder / "env.json"))
     return drawing.drawn("plots.comparison", folder, "--where", where, *words)
@@ -172,7 +183,7 @@ def recorded(results: Path, name: str) -> tuple[Plan, list[dict], Path]:
     if folder is None:
         raise UsageError(f"no comparison {name!r} in {paths.shown(results)}: a folder with {PLAN}")
     plan = Plan.from_record(records.read_json(folder / PLAN))
-    return plan, records.read_samples(folder), folder
+    return plan, records.read_samples(folder), folder.resolve()
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------
@@ -210,6 +221,7 @@ def carried_out(
             console.print(Text(f"mind: {note}", style="yellow"))
         if not plan.measured:
             return plan, [], None
+        compare_plan.refuse_too_many(plan)
         stack.enter_context(runner.alone(options.together))
         folder = records.create(paths.results_dir(options.results), "compare")
         try:

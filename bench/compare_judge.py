@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from bench import metrics, sequential
-from bench.compare_plan import Contest, Plan
+from bench.compare_plan import FEWEST_TO_REJECT, Contest, Plan
 from bench.sequential import Look
 
 REGRESSED, IMPROVED, PASS, INCONCLUSIVE = "REGRESSED", "IMPROVED", "PASS", "INCONCLUSIVE"
@@ -151,6 +151,11 @@ def confirming(plan: Plan, samples: Sequence[dict], contest: Contest) -> str:
     return REGRESSED if REGRESSED in states else OPEN if OPEN in states else INCONCLUSIVE
 
 
+def factor(log: float) -> float:
+    """e^log; a side that does not answer is infinitely slower."""
+    return math.exp(log) if log < 700 else math.inf
+
+
 def verdict_of(plan: Plan, samples: Sequence[dict], contest: Contest, metric: str, intervals: bool) -> Verdict:
     """The comparison's last word; the interval holds at 95 % for this comparison whenever the looks stopped."""
     values = differences(samples, contest.key, 1, metric)
@@ -162,13 +167,12 @@ def verdict_of(plan: Plan, samples: Sequence[dict], contest: Contest, metric: st
     found = Verdict(contest.key, metric, word, len(values), at)
     if not values:
         return replace(found, verdict=INCONCLUSIVE, note="no complete quad")
-    found = replace(found, ratio=math.exp(sequential.estimate(values)))
+    found = replace(found, ratio=factor(sequential.estimate(values)))
     if intervals:
-        ends = sequential.interval(values, SHOWN_LEVEL, due(plan.looks(1), len(values), word in (OPEN, INCONCLUSIVE)))
+        over = first_pass(plan, values, False)[0] == OPEN  # then the word is that of a look beyond the planned ones
+        ends = sequential.interval(values, SHOWN_LEVEL, due(plan.looks(1), len(values), over))
         detectable = sequential.detectable(values, plan.level / plan.comparisons, max(plan.quads, len(values)))
-        found = replace(
-            found, low=math.exp(ends[0]), high=math.exp(ends[1]) if ends[1] < 700 else math.inf, detectable=detectable
-        )
+        found = replace(found, low=factor(ends[0]), high=factor(ends[1]), detectable=detectable)
     if word == SUSPECT:
         return confirmed(plan, samples, contest, found)
     if word == PASS and found.low is not None and found.low > 1:
@@ -180,13 +184,17 @@ def confirmed(plan: Plan, samples: Sequence[dict], contest: Contest, found: Verd
     again = differences(samples, contest.key, 2, found.metric)
     if not again:
         return replace(found, verdict=INCONCLUSIVE, note="slower in the first pass; no time was left to confirm it")
-    told = {"quads": len(again), "ratio": math.exp(sequential.estimate(again))}
+    told = {"quads": len(again), "ratio": factor(sequential.estimate(again))}
     stood = second_pass(plan, again, False)
+    anew = contest.model not in plan.as_linked
+    how = "when linked in another order" if anew else "when measured again as it is"
     if REGRESSED in (stood, stood if stood != OPEN else second_pass(plan, again, True)):
-        return replace(
-            found, verdict=REGRESSED, confirmed=told, note=f"×{told['ratio']:.3f} when linked in another order"
-        )
-    note = f"slower as linked at first, ×{told['ratio']:.3f} in another order: where the code lies, or chance"
+        return replace(found, verdict=REGRESSED, confirmed=told, note=f"×{told['ratio']:.3f} {how}")
+    if len(again) < FEWEST_TO_REJECT:
+        note = f"slower in the first pass; the time was over after {len(again)} quads of the second"
+    else:
+        why = "where the code lies, or chance" if anew else "chance"
+        note = f"slower in the first pass, ×{told['ratio']:.3f} {how}: {why}"
     return replace(found, verdict=INCONCLUSIVE, confirmed=told, note=note)
 
 

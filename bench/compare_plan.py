@@ -12,7 +12,7 @@ from bench import adhoc, checked, metrics, witnesses
 from bench.arms import Arm, why_unfit
 from bench.errors import UsageError
 from bench.plan import Sample
-from bench.sequential import MOST_QUADS, Look, looks_of
+from bench.sequential import MOST_QUADS, PATTERNS, Look, looks_of
 from bench.units import nearest
 
 METRICS = ("server_cpu_us_per_req", "p50_us")
@@ -21,6 +21,7 @@ LEVEL = 0.01  # one-sided, over all looks, metrics, models and cells: how often 
 PASS_LEVEL = 0.05  # one-sided: how often a slowdown of the whole margin may PASS
 CONFIRM_LEVEL = 0.05
 FEWEST_QUADS, FEWEST_TO_CONFIRM = 12, 10
+FEWEST_TO_REJECT = 6  # of the second pass: fewer patterns of signs than its level can tell apart
 CONFIRM_SHARE = 0.35  # of the time: kept for a suspect's second pass
 SAMPLES_PER_QUAD = 5
 
@@ -66,6 +67,7 @@ class Plan:
     quads: int = 0  # planned, of each contest
     confirm_quads: int = 0
     notes: list[str] = field(default_factory=list)
+    as_linked: list[str] = field(default_factory=list)  # models that could not be linked in another order
 
     @property
     def measured(self) -> list[Contest]:
@@ -87,6 +89,13 @@ class Plan:
         kept = {key: value for key, value in record.items() if key in Plan.__dataclass_fields__}
         contests = [Contest(**told) for told in kept.pop("contests")]
         return Plan(**{**kept, "contests": contests, "metrics": tuple(kept["metrics"])})
+
+
+def refuse_too_many(plan: Plan) -> None:
+    """Raises where each comparison's part of the error is less than the patterns of signs can tell apart."""
+    most = int(plan.level * PATTERNS / 10)
+    if plan.comparisons > most:
+        raise UsageError(f"{plan.comparisons} comparisons at once, at most {most}: name fewer --models or --cells")
 
 
 def cells(words: Sequence[str]) -> dict[str, dict]:

@@ -23,23 +23,31 @@ class Programs:
     found: dict[tuple[str, str], Path] = field(default_factory=dict)  # (model, letter) -> executable
     arms: dict[tuple[int, str, str], Arm] = field(default_factory=dict)
     seed: int = 1
+    as_linked: list[str] = field(default_factory=list)  # models whose second pass measures the same programs again
 
     def arm(self, number: int, contest: Contest, letter: str) -> Arm:
-        key = (number, contest.model, letter)
-        if key not in self.arms:
-            self.arms[key] = self.relinked(contest.model, letter)
-        return self.arms[key]
+        if contest.model in self.as_linked:
+            return self.arms[1, contest.model, letter]
+        return self.arms[number, contest.model, letter]
 
-    def relinked(self, model: str, letter: str) -> Arm:
-        """Linked in another order; a program whose objects we do not have is measured once more as it is."""
+    def link_anew(self, model: str) -> None:
+        """Both sides linked in another order; or neither, for one alone would differ from the other by its order."""
+        anew = {letter: self.relinked(model, letter) for letter in self.sides}
+        if None in anew.values():
+            self.as_linked.append(model)
+        else:
+            self.arms |= {(2, model, letter): from_executable(path) for letter, path in anew.items()}
+
+    def relinked(self, model: str, letter: str) -> Path | None:
+        """The program in another order; None where its objects are gone, or do not link as we would."""
         path = self.found.get((model, letter))
         target = self.stage / f"{letter.lower()}2" / "servers" / Path(model).name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if path is None or not relink.relinked(
-            path.parent.parent, f"{path.parent.name}/{path.name}", self.seed, target
-        ):
-            return self.arms[1, model, letter]
-        return from_executable(target)
+        try:
+            page = f"{path.parent.name}/{path.name}" if path else ""
+            return target if path and relink.relinked(path.parent.parent, page, self.seed, target) else None
+        except BenchError:
+            return None
 
 
 def programs(options: argparse.Namespace, sides: dict[str, Side], stage: Path, stop: host.Stop, plan: Plan) -> Programs:
@@ -65,6 +73,9 @@ def programs(options: argparse.Namespace, sides: dict[str, Side], stage: Path, s
                 plan.missing.append({"contest": contest.key, "side": why[0], "why": why})
             else:
                 plan.contests.append(contest)
+    for model in dict.fromkeys(contest.model for contest in plan.measured):
+        made.link_anew(model)
+    plan.as_linked = made.as_linked
     return made
 
 

@@ -4,6 +4,7 @@ A quad's samples run back to back; quads of different contests alternate in rand
 argument, so that the tests can put a simulated host in its place.
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +13,11 @@ from dataclasses import dataclass, field
 from bench import compare_judge
 from bench.arms import Arm
 from bench.compare_judge import REGRESSED
-from bench.compare_plan import CONFIRM_SHARE, SAMPLES_PER_QUAD, Contest, Plan, quad, quads_within
+from bench.compare_plan import CONFIRM_SHARE, FEWEST_TO_REJECT, SAMPLES_PER_QUAD, Contest, Plan, quad, quads_within
 from bench.errors import BenchError
 from bench.plan import Sample
 from bench.records import Appender, without_bins
+from bench.sequential import MOST_QUADS
 
 Measurer = Callable[[Sample, Arm], dict]
 CHANCES = 2  # for a window that the instrument itself calls invalid; that says nothing about the server
@@ -106,7 +108,9 @@ def warm_up(bench: Bench, plan: Plan, contests: Sequence[Contest]) -> float:
 
 def schedule(plan: Plan, seconds: float, quad_s: float) -> None:
     """How many quads the time allows, known before the first that counts."""
-    plan.quads, plan.confirm_quads = quads_within(seconds, len(plan.measured), quad_s)
+    planned, plan.confirm_quads = quads_within(seconds, len(plan.measured), quad_s)
+    telling = math.ceil(math.log2(plan.comparisons / plan.level)) + 2  # fewer patterns than that show nothing at its level
+    plan.quads = min(MOST_QUADS, max(planned, telling))
 
 
 def measure(bench: Bench, plan: Plan, deadline: float) -> None:
@@ -150,7 +154,7 @@ def one_pass(bench: Bench, plan: Plan, contests: Sequence[Contest], number: int,
                 if decided(bench, plan, contest, number):
                     open_contests.remove(contest)
         bench.said(progress(plan, number, tries, planned, len(open_contests)))
-        if late and (number == 1 or tries >= 4):
+        if late and (number == 1 or min(counts.values()) >= FEWEST_TO_REJECT):
             return
 
 

@@ -128,13 +128,15 @@ def default_models(a: Side, b: Side) -> tuple[list[str], str | None]:
     if a.arm or b.arm:
         return ([ALONE], None)
     both = [name for name in a.pages() if name in b.pages()]
+    lone = [f"only {side.letter} has {name}: not compared" for side in (a, b) for name in side.pages() if name not in both]
     if not both:
-        return [], None
+        return [], "; ".join(lone) or None
     touched = differing(a, b, both)
     if len(touched) > MOST_MODELS:
         stands = STANDS_FOR_ALL if STANDS_FOR_ALL in touched else touched[0]
-        return [stands], f"{len(touched)} models may differ; {stands} stands for them (--models A,B measures others)"
-    return touched, None
+        lone.append(f"{len(touched)} models may differ; {stands} stands for them (--models A,B measures others)")
+        touched = [stands]
+    return touched, "; ".join(lone) or None
 
 
 def differing(a: Side, b: Side, both: Sequence[str]) -> list[str]:

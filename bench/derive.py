@@ -253,6 +253,8 @@ def capacities(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict
     """Arm -> what it carried at most in the cells in which it was the limit itself; closed loops only."""
     if experiment["load"].get("mode") == "open" or "throughput_rps" not in experiment["metrics"]:
         return {}
+    if experiment.get("panels"):  # one figure for each arm would be of which panel?
+        return {}
     found: dict[str, dict[float, list[float]]] = defaultdict(dict)
     for cell in cells:
         for arm, there in cell["arms"].items():
@@ -266,6 +268,8 @@ def capacities(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict
 def knees(experiment: dict, cells: list[dict], by_cell: dict[str, list[dict]]) -> dict[str, dict | None]:
     """Arm -> the rate at which its tail latency has grown to crossing.KNEE times that of the lowest rate."""
     if experiment["x"] != "rate" or experiment["load"].get("mode") != "open" or "p99_us" not in experiment["metrics"]:
+        return {}
+    if experiment.get("panels"):
         return {}
     curves: dict[str, dict[float, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for cell in cells:

@@ -10,7 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import env, hiccup, records, resolution, stats
+import numpy as np
+
+from bench import env, experiment, hiccup, listing, records, resolution, stats
 from bench.arms import model_names
 from bench.placement import Placement, place
 from bench.units import format_cpus
@@ -133,6 +135,26 @@ def hiccups(gaps_us: list[float], seconds: float) -> Finding:
     )
 
 
+def waking(asleep: list[float], awake: list[float] | None) -> Finding:
+    """What a CPU's idle states, or a hypervisor that takes a halted CPU away, do to whoever sleeps for a moment."""
+    if awake is None:
+        return Finding("waking", GOOD, "not looked at: no CPU can be kept awake here (SCHED_IDLE is refused)")
+    (usual, tail), (usual_awake, tail_awake) = (np.percentile(late, (50, 99)) for late in (asleep, awake))
+    found = (
+        f"sleeps end {usual:.0f} µs late, 1 in 100 by {tail:.0f} µs; "
+        f"{usual_awake:.0f} and {tail_awake:.0f} µs where the CPU is kept awake"
+    )
+    if tail < 200 or tail < 2 * tail_awake:
+        return Finding("waking", GOOD, found)
+    return Finding(
+        "waking",
+        MIND,
+        found,
+        "tail latencies contain the CPU's waking wherever a server sleeps, and not where one polls",
+        "on hardware of your own, limit the idle states (cpupower idle-set, idle=poll); in a virtual machine, read medians",
+    )
+
+
 def other_load(running: int, average: float) -> Finding:
     found = f"{running} other runnable threads, load average {average:.2f}"
     if running <= 1 and average < 0.3:
@@ -186,6 +208,12 @@ def built(names: list[str]) -> Finding:
     return Finding("servers", BAD, "none built", "there is nothing to measure", "make")
 
 
+def quick_blocks() -> int:
+    """The fewest of an experiment that is part of quick."""
+    loaded = map(experiment.load, listing.experiment_files())
+    return min(one.profiles["quick"].blocks for one in loaded if "quick" in one.part_of)
+
+
 def effect(results: Path) -> Finding:
     """What this host can detect, from the newest run measured on it."""
     here = env.collect()["fingerprint"]
@@ -193,23 +221,25 @@ def effect(results: Path) -> Finding:
         if (run / "env.json").exists() and records.read_json(run / "env.json")["fingerprint"] == here:
             spreads = resolution.spreads_of(run)
             if len(spreads) >= 3:
-                quick, full = resolution.detectable(spreads, 3), resolution.detectable(spreads, stats.FULL_BLOCKS)
+                quick, full = (resolution.detectable(spreads, k) for k in (quick_blocks(), stats.FULL_BLOCKS))
                 return Finding(
                     "resolution",
                     GOOD,
-                    f"server CPU per request: differences from {quick:.1%} in quick, {full:.1%} in full (from {run.name})",
+                    f"server CPU per request, one comparison: differences from {quick:.1%} in quick, {full:.1%} in "
+                    f"full (from {run.name})",
                 )
     return Finding("resolution", MIND, "unknown: no run of this host yet", mend="make bench, then doctor again")
 
 
 def examine(results: Path, seconds: float = 1.0) -> list[Finding]:
-    """Looks at this host; takes about three times `seconds`."""
+    """Looks at this host; takes about four times `seconds`."""
     where = place()
     loads = (env.read("/proc/loadavg") or "0 0 0 1/1 0").split()
     steal_before, begun = env.steal(), time.monotonic()
     server, client = where.server[0], where.client[0]
     alone = hiccup.spun([server], seconds)[0]
     together = hiccup.spun([server, client], seconds)[0]
+    late = [hiccup.woken(server, seconds / 2, awake) for awake in (False, True)]
     ticks = ((env.steal() or 0) - (steal_before or 0)) / os.sysconf("SC_CLK_TCK")
     about = env.virtual()
     return [
@@ -218,6 +248,7 @@ def examine(results: Path, seconds: float = 1.0) -> list[Finding]:
         parallel(alone[0], together[0]),
         stolen(ticks / (time.monotonic() - begun) / (os.cpu_count() or 1)),
         hiccups(alone[1], seconds),
+        waking(*late),
         other_load(int(loads[3].split("/")[0]) - 1, float(loads[0])),
         descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         ports(env.read("/proc/sys/net/ipv4/ip_local_port_range")),

@@ -120,6 +120,9 @@ def of_comparison(told: dict, folder: Path) -> Export:
         arm, _ = named(model, told["sides"]["B"])
         place = ("compare", cell, arm, one["metric"], "ratio B/A", "lower")
         says = f"{one['verdict']}{': ' if one['note'] else ''}{one['note']}"
+        if told["verdict"] == "CONTAMINATED":  # nothing is said of the commit
+            rows.append(Row(*place, None, verdict="absent", says=told["why"]))
+            continue
         rows.append(Row(*place, one["ratio"], one["low"], one["high"], COMPARED.get(one["verdict"], "failed"), says))
     for one in told["missing"]:
         model, _, cell = one["contest"].partition("/")

@@ -12,6 +12,7 @@ from bench.ratchet import Change
 from bench.serve import Unavailable
 
 PASS, REGRESSED, MISSING = 0, 10, 13  # docs/exit-codes.md
+AGAINST_ROUNDS = 2  # of another revision's models: what differs between them is time's
 
 
 @dataclass
@@ -93,12 +94,14 @@ class Tier:
             try:
                 build = revisions.built(commit, [f"servers/{name}"])
                 arm = arms.from_executable(build / "servers" / name)
-                found[name] = {"figures": self.of_arm(arm, 1).figures, "libraries": libraries_of(arm)}
+                found[name] = {"figures": self.twice(arm, AGAINST_ROUNDS).figures, "libraries": libraries_of(arm)}
                 self.tell(f"{name} of {commit.shown}: counted")
             except revisions.DoesNotBuild:
                 raise
-            except (Unavailable, BenchError, OSError) as why:
+            except (Unavailable, revisions.NoSuchTarget) as why:
                 self.outcome.notes.append(f"{name} of {commit.shown}: {why}")
+            except (BenchError, OSError) as why:
+                self.outcome.missing.append(f"{name} of {commit.shown}: {why}")
         return found
 
     def judge(self, before: dict[str, dict] | None, wanted: dict[str, Arm], chosen: bool, strict: bool) -> None:
@@ -117,12 +120,20 @@ class Tier:
                 changes = ratchet.judge(model, told["figures"], now["figures"])
                 lost = self.lost(model, told["figures"], now["figures"])
                 if lost or any(change.verdict == "worse" for change in changes):
-                    now["figures"] = ratchet.merge(now["figures"], self.of_arm(wanted[model], 1).figures)
+                    self.count_again(model, wanted[model])
                     changes = ratchet.judge(model, told["figures"], now["figures"])
                 self.outcome.changes += changes
                 self.outcome.missing += self.lost(model, told["figures"], now["figures"])
         for model in [model for model in self.outcome.figures if model not in before]:
             self.outcome.notes.append(f"{model}: new, no baseline")
+
+    def count_again(self, model: str, arm: Arm) -> None:
+        """What rose or was lost has done so only if it does so twice."""
+        now = self.outcome.figures[model]
+        try:
+            now["figures"] = ratchet.merge(now["figures"], self.twice(arm, 1).figures)
+        except (Unavailable, BenchError, OSError) as why:
+            self.outcome.missing.append(f"{model}: could not be counted again: {why}")
 
     def lost(self, model: str, before: exact.Figures, after: exact.Figures) -> list[str]:
         """Cells that the baseline has and this measurement has not, though it asked for them."""

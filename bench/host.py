@@ -105,16 +105,21 @@ class Child:
                 enter()
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft_hard[1], soft_hard[1]))
 
-        self.process = Popen(
-            list(argv),
-            stdin=DEVNULL,
-            stdout=self.out,
-            stderr=self.err,
-            preexec_fn=before_exec,
-            process_group=0,
-            env=clean_environment(),
-            cwd=paths.ROOT,  # argv is relative to it
-        )
+        try:
+            self.process = Popen(
+                list(argv),
+                stdin=DEVNULL,
+                stdout=self.out,
+                stderr=self.err,
+                preexec_fn=before_exec,
+                process_group=0,
+                env=clean_environment(),
+                cwd=paths.ROOT,  # argv is relative to it
+            )
+        except BaseException:
+            os.close(self.out)
+            os.close(self.err)
+            raise
         self.pid = self.process.pid
         if undertaker:
             undertaker.tell("+", self.pid)
@@ -155,11 +160,10 @@ class Child:
         return obeyed
 
     def close(self) -> None:
-        """Ends it if it still lives, with all that it started, and lets go of what was kept."""
-        if self.status is None:
-            kill_group(self.pid)
-            while not self.ended():
-                self.wait(1.0)
+        """Ends it if it still lives, and all that it started even if it does not; lets go of what was kept."""
+        kill_group(self.pid)
+        while not self.ended():
+            self.wait(1.0)
         if self.undertaker:
             self.undertaker.tell("-", self.pid)
         for fd in (self.out, self.err, self.pidfd):

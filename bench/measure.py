@@ -126,7 +126,10 @@ def run_window(record: dict, server: host.Child, launch: serve.Launch, arm: Arm,
     else:
         argv = loadgen_argv(sample, target, pids, bed)
         record["loadgen"] = {"argv": argv}
-        loadgen = host.Child(argv, bed.placement.client, bed.undertaker, bed.entering(sample, "client"))
+        try:
+            loadgen = host.Child(argv, bed.placement.client, bed.undertaker, bed.entering(sample, "client"))
+        except (OSError, SubprocessError) as error:
+            raise Failed(f"the load generator could not be started: {error}") from None
         try:
             if bed.count_threads:
                 record["server"]["threads_loaded"] = most_threads(loadgen, server, pids, sample, bed)

@@ -4,9 +4,10 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,9 +46,10 @@ def of_experiments(
     placement = place(server=options.server_cpus, client=options.client_cpus)
     if options.topology:
         experiments = [replace(e, topology=options.topology) for e in experiments]
+    arms_of_each = {e.name: arms_for(e) for e in experiments}
     made = plan.make(
         experiments,
-        {e.name: arms_for(e) for e in experiments},
+        arms_of_each,
         ceiling_arms(experiments),
         profile,
         int(time.time()) if options.seed is None else options.seed,
@@ -58,6 +60,7 @@ def of_experiments(
     if not made.samples:
         raise UsageError("nothing to run: " + "; ".join(sorted({f"{o['arm']} {o['why']}" for o in made.left_out})))
     made.tools = tools() | witnesses.needed(sample.options.get("engine") for sample in made.samples)
+    made.tools |= programs(arm for mine in arms_of_each.values() for arm in mine)
     return Ready(made, placement, label)
 
 
@@ -120,6 +123,17 @@ def variant(told: dict) -> arms.Arm:
 
 def ceiling_arms(experiments: list[Experiment]) -> dict[str, arms.Arm]:
     return {e.name: arms.models([e.ceiling["arm"]])[0] for e in experiments if e.ceiling}
+
+
+def programs(found: Iterable[arms.Arm]) -> dict[str, dict]:
+    """The files that the commands of contenders name, with their hashes: what a contender's own hash does not hold."""
+    told = {}
+    for arm in found:
+        for word in arm.argv if arm.source.endswith(".toml") else ():
+            path = shutil.which(word) if word == arm.argv[0] else word
+            if path and (paths.ROOT / path).is_file():
+                told[f"{word} of {arm.name}"] = {"path": path, "sha256": arms.file_hash(paths.ROOT / path)}
+    return told
 
 
 def tools() -> dict[str, dict]:
@@ -193,9 +207,9 @@ def unfinished(results: Path, name: str | None) -> Path:
 def take_up(folder: Path, options: argparse.Namespace) -> Ready:
     """The plan of an interrupted run, refused when what it would measure has changed since."""
     found = Plan.from_record(records.read_json(folder / "plan.json"))
-    for what in [{"name": name, "path": arm["source"], "sha256": arm["sha256"]} for name, arm in found.arms.items()] + [
-        {"name": "the load generator", **found.tools["loadgen"]}
-    ]:
+    planned = [{"name": name, "path": arm["source"], "sha256": arm["sha256"]} for name, arm in found.arms.items()]
+    planned += [{"name": name, **told} for name, told in found.tools.items() if "sha256" in told]
+    for what in planned:
         path = paths.ROOT / what["path"]
         if not path.exists() or arms.file_hash(path) != what["sha256"]:
             raise BenchError(
@@ -210,4 +224,19 @@ def take_up(folder: Path, options: argparse.Namespace) -> Ready:
             )
     else:  # killed between the two files
         records.write_json(folder / "env.json", env.collect())
-    return Ready(found, place(server=options.server_cpus, client=options.client_cpus), folder.name)
+    return Ready(found, as_before(folder, options), folder.name)
+
+
+def as_before(folder: Path, options: argparse.Namespace) -> Placement:
+    """The CPUs of the samples that are there: others in the same run would be another experiment."""
+    where, done = place(server=options.server_cpus, client=options.client_cpus), records.read_samples(folder)
+    then = done[0]["placement"] if done else where.as_record()
+    if not (options.server_cpus or options.client_cpus) and not same_cpus(where, then):
+        where = place(server=format_cpus(then["server"]), client=format_cpus(then["client"]))
+    if not same_cpus(where, then):
+        raise UsageError(f"{folder.name} was begun on other CPUs; leave out --server-cpus and --client-cpus")
+    return where
+
+
+def same_cpus(where: Placement, then: dict) -> bool:
+    return all(sorted(where.as_record()[side]) == sorted(then[side]) for side in ("server", "client"))

@@ -131,8 +131,10 @@ def of_case(model: str, kind: str, case: str, before: dict[str, Value], after: d
         verdict = compare(kind, name, before.get(name), after.get(name))
         if verdict != "same":
             changes.append(Change(model, kind, case, name, before.get(name), after.get(name), verdict))
-    if kind == "calls" and sum(map(middle, after.values())) < sum(map(middle, before.values())):
-        # One call for two others: a request does less, and what is new pays for what is gone.
+    exact = [name for name in names if not isinstance(before.get(name), list) and not isinstance(after.get(name), list)]
+    if kind == "calls" and sum(after.get(n) or 0 for n in exact) < sum(before.get(n) or 0 for n in exact):
+        # One call for two others: a request does less, and what is new pays for what is gone.  What time decides pays
+        # for nothing.
         changes = [Change(**{**asdict(c), "verdict": "better"}) if c.verdict == "worse" else c for c in changes]
     return changes
 
@@ -177,6 +179,21 @@ def span(kind: str, name: str, one: Value, other: Value) -> Value:
 # --- keeping ----------------------------------------------------------------------------------------------------------
 
 
+def lowered(before: Figures, after: Figures) -> Figures:
+    """What may be kept without a reason: a figure that rose within its tolerance stays where it was, lest it creep, and
+    one that was exact does not become one that time decides."""
+    kept = {kind: {case: dict(values) for case, values in cases.items()} for kind, cases in after.items()}
+    for kind, cases in kept.items():
+        for case, values in cases.items():
+            for name, old in before.get(kind, {}).get(case, {}).items():
+                if name in values and not isinstance(old, list):
+                    new, verdict = values[name], compare(kind, name, old, values[name])
+                    crept = verdict == "same" and middle(new) > old
+                    if crept or (verdict == "moved" and isinstance(new, list)):
+                        values[name] = old
+    return kept
+
+
 def updated(
     old: dict | None, chain: dict[str, str | None], found: dict[str, dict], worse: list[Change], reason: str | None
 ) -> dict:
@@ -193,9 +210,8 @@ def updated(
     models, allowed = dict((old or {}).get("models", {})), list((old or {}).get("allowed", []))
     for model, told in found.items():
         before = models.get(model, {}).get("figures", {})
-        figures = {
-            kind: {**before.get(kind, {}), **told["figures"].get(kind, {})} for kind in {**before, **told["figures"]}
-        }
+        after = told["figures"] if reason else lowered(before, told["figures"])
+        figures = {kind: {**before.get(kind, {}), **after.get(kind, {})} for kind in {**before, **after}}
         models[model] = {"libraries": told["libraries"], "figures": figures}
     if worse:
         allowed.append({"when": now, "revision": revision, "why": reason, "what": [c.says() for c in worse]})

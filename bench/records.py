@@ -38,7 +38,7 @@ def create(results: Path, label: str) -> Path:
 
 def write_json(path: Path, value: dict) -> None:
     """Writes a whole file or none: to a neighbour first, then renamed over; into a pipe or /dev/null as it comes."""
-    special = path.exists() and not path.is_file()  # to rename over a device would take it from everybody
+    special = path.is_symlink() or (path.exists() and not path.is_file())  # to rename over a device would take it from everybody
     neighbour = path if special else path.with_name(path.name + ".part")
     try:
         with open(neighbour, "w") as file:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from bench import stats
+
 STEEP, FLAT = 3.0, 0.3  # c1 Nmax against c0: from here on O(N), up to here O(1)
 
 
@@ -49,7 +51,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     return float(v.mean()), float(v.mean() - half), float(v.mean() + half)
 
 
-def judge(blocks: Mapping[int, Mapping[float, float]], enough: int = 12) -> Line | None:
+def judge(blocks: Mapping[int, Mapping[float, float]], enough: int = stats.VERDICT_BLOCKS) -> Line | None:
     """The line over blocks of {N: cost}; None with fewer than three sizes or two complete blocks.
 
     O(N): c1 above zero, no curvature, and c1 Nmax at least 3 c0.  O(1): c1 Nmax at most 0.3 c0.  Between the
@@ -66,6 +68,8 @@ def judge(blocks: Mapping[int, Mapping[float, float]], enough: int = 12) -> Line
     growth, growth_low, growth_high = interval(lines[:, 1] * largest / lines[:, 0])
     curved = is_curved(sizes, whole)
     words = verdict(c1_low, growth_low, growth_high, curved) if len(whole) >= enough else "none"
+    if words == "O(1)" and lines[:, 0].min() <= 0:  # steeper than any line from above zero: the ratio's sign means nothing
+        words = "unresolved"
     return Line(
         float(lines[:, 0].mean()), c1, c1_low, c1_high, growth, growth_low, growth_high, curved, len(whole), words
     )

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import host, serve
+from bench.arms import file_hash
 from bench.errors import BenchError
 from bench.units import format_seconds, parse_time_ns
 from bench.witness_tools import PERCENTILES, WITNESSES, Told, Witness
@@ -72,7 +73,8 @@ def describe(name: str) -> dict:
     done = subprocess.run(WITNESSES[name].version, capture_output=True, text=True, timeout=10)
     first = ((done.stdout or done.stderr).strip().splitlines() or [""])[0]
     number = next((word for word in first.split() if re.search(r"\d\.\d", word)), "of unknown version")
-    return {"path": shutil.which(name), "version": f"{name} {number}"}
+    path = shutil.which(name)
+    return {"path": path, "version": f"{name} {number}", "sha256": file_hash(Path(path))}
 
 
 def needed(engines: Iterable[str | None]) -> dict[str, dict]:

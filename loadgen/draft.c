@@ -9,7 +9,7 @@ static bool is_special(const char *path)
 {
 	struct stat found;
 
-	return stat(path, &found) == 0 && !S_ISREG(found.st_mode);
+	return lstat(path, &found) == 0 && !S_ISREG(found.st_mode);
 }
 
 bool draft_open(struct draft *d, const char *path)
@@ -32,8 +32,10 @@ bool draft_close(struct draft *d, bool fine)
 	fine = fine && fflush(d->file) == 0 && !ferror(d->file);
 	int failed = errno;
 
-	if (d->file != stdout)
-		fclose(d->file);
+	if (d->file != stdout && fclose(d->file) < 0 && fine) {
+		failed = errno;
+		fine = false;
+	}
 	if (d->in_place)
 		return errno = failed, fine;
 	if (fine && rename(d->name, d->path) == 0)

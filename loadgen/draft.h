@@ -13,8 +13,8 @@ struct draft {
 	char name[4096];
 };
 
-/* `-` is standard output. A device or a pipe is written in place, because a file renamed over /dev/null would
- * be the end of it. False, with errno, if it cannot be written; then there is nothing to close. */
+/* `-` is standard output. A device, a pipe or a link is written through, because a file renamed over /dev/null
+ * would be the end of it. False, with errno, if it cannot be written; then there is nothing to close. */
 bool draft_open(struct draft *d, const char *path);
 
 /* Puts the file in its place, if the caller says that it is `fine` and all of it could be written; else takes

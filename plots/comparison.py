@@ -6,6 +6,7 @@
 import argparse
 import json
 import math
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -34,12 +35,12 @@ def draw(told: dict, where: str) -> Figure:
         row(axis, told, one, place, ends)
     axis.set_xlim(*ends)
     axis.set_ylim(len(rows) - 0.5, -0.5)
-    names = [f"{one['contest']}\n{told['labels'][one['metric']]}" for one in rows]
+    names = [label(one["contest"], told["labels"][one["metric"]]) for one in rows]
     axis.set_yticks(range(len(rows)), names, fontsize=8)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)
     axis.set_xlabel("B over A [%], higher is slower")
-    sides = {letter: told["sides"][letter]["shown"] for letter in "AB"}
+    sides = {letter: short(told["sides"][letter]["shown"]) for letter in "AB"}
     heading(figure, height, f"{told['verdict']}: B against A", f"A: {sides['A']}, B: {sides['B']}")
     said = (
         f"Dots: quads of four processes, in their order from above; hollow: those of the second link order. Line: 95 % interval.\n"
@@ -51,9 +52,19 @@ def draw(told: dict, where: str) -> Figure:
     return figure
 
 
+def label(contest: str, metric: str) -> str:
+    """A model, its load and the figure, in lines that fit beside the axis."""
+    return "\n".join([*textwrap.wrap(contest.replace(",", ", "), 36), metric])
+
+
+def short(words: str, most: int = 48) -> str:
+    return words if len(words) <= most else "…" + words[1 - most :]
+
+
 def quads_of(told: dict, one: dict, number: str) -> list[float]:
     """The pass's differences, in per cent."""
-    return [100 * math.expm1(d) for d in told["quads"].get(one["contest"], {}).get(one["metric"], {}).get(number, [])]
+    logs = told["quads"].get(one["contest"], {}).get(one["metric"], {}).get(number, [])
+    return [100 * math.expm1(d) for d in logs if d is not None]
 
 
 def reach(told: dict, rows: list[dict]) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """Agreement of two runs: Welch's interval against scipy, shares counted right, hosts not mixed."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_close_and_contains_zero() -> None:
     assert cell((100,), (101,)).contains_zero is None, "one block says nothing"
 
 
-@pytest.mark.parametrize(("noise", "count"), [(0.02, 8), (0.1, 8), (0.3, 8), (0.3, 80)])
+@pytest.mark.parametrize(("noise", "count"), [(0.1, 3), (0.02, 8), (0.1, 8), (0.3, 8), (0.3, 80)])
 def test_expected_agreement_is_that_of_runs_from_one_distribution(noise: float, count: int) -> None:
     chance = np.random.default_rng(2)
 
@@ -44,6 +45,7 @@ def test_expected_agreement_is_that_of_runs_from_one_distribution(noise: float, 
     seen = np.mean([pair().close for _ in range(2000)])
     expected = np.mean([pair().expected_close(chance) for _ in range(60)])
     assert abs(seen - expected) < 0.08, (seen, expected)
+    assert math.isnan(cell((5.0,), (6.0,)).expected_close(chance)), "one sample does not scatter"
 
 
 def test_same_host_runs_agree_and_the_command_says_so(house: House) -> None:

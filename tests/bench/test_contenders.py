@@ -57,6 +57,20 @@ def test_workers_are_watched_too(house: House) -> None:
     assert all(r["loadgen"]["argv"].count("--watch") == 2 for r in mine)
 
 
+def test_resume_refuses_a_contender_whose_program_changed(house: House) -> None:
+    script = house.folder / "mine.py"
+    script.write_text((ROOT / "examples" / "asyncio_echo.py").read_text())
+    house.servers("epoll_lt")
+    path = contender(house.folder, command=f'["{sys.executable}", "{script}", "{{port}}"]')
+    assert house.bench("try", "epoll_lt", str(path), *TRY).returncode == 0
+    samples = house.run_folder() / "samples.jsonl"
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:-1]))
+    with open(script, "a") as file:
+        file.write("# another version\n")
+    refused = house.bench("resume")
+    assert refused.returncode == 1 and "mine.py of mine" in refused.stderr and "is not what" in refused.stderr
+
+
 def test_command_that_cannot_be_started_is_a_failed_sample(house: House) -> None:
     house.servers("epoll_lt")
     done = house.bench("try", "epoll_lt", str(contender(house.folder, command='["/no/such/program", "{port}"]')), *TRY)

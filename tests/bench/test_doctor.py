@@ -1,6 +1,7 @@
 """The doctor: each check on hosts that are well and hosts that are not, and the detectable effect by simulation."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,10 @@ HOSTS = [
     (doctor.hiccups, ([150.0, 200.0], 1.0), "good"),
     (doctor.hiccups, ([9000.0], 1.0), "mind"),
     (doctor.hiccups, ([500.0] * 50, 1.0), "mind"),
+    (doctor.waking, ([20.0] * 99 + [90.0], [5.0] * 100), "good"),
+    (doctor.waking, ([60.0] * 50 + [1500.0] * 50, [5.0] * 50 + [1400.0] * 50), "good"),
+    (doctor.waking, ([60.0] * 100, None), "good"),
+    (doctor.waking, ([60.0] * 90 + [1500.0] * 10, [5.0] * 100), "mind"),
     (doctor.other_load, (0, 0.05), "good"),
     (doctor.other_load, (2, 0.5), "mind"),
     (doctor.other_load, (5, 8.0), "bad"),
@@ -70,6 +75,15 @@ def test_detectable_effect_is_found_in_four_of_five_runs(blocks: int) -> None:
 
 def test_more_blocks_see_less() -> None:
     assert resolution.detectable([0.05], 12) < resolution.detectable([0.05], 3) / 3
+
+
+def test_sleeps_end_late_and_the_one_who_keeps_the_cpu_awake_is_gone() -> None:
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = children.read_text()
+    for awake in (False, True):
+        late = hiccup.woken(min(os.sched_getaffinity(0)), 0.1, awake)
+        assert late and min(late) >= 0
+    assert children.read_text() == before
 
 
 def test_a_spinning_process_sees_that_it_was_stopped() -> None:

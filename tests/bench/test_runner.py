@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from conftest import ROOT, House
 
-from bench import records
+from bench import placement, records
 
 
 def outcomes(folder: Path) -> dict[str, dict]:
@@ -145,6 +145,28 @@ def test_grandchildren_end_with_their_sample(house: House) -> None:
     house.servers("epoll_lt", "forker")
     assert house.bench("run", house.experiment(rates="[1000]"), "--no-figures").returncode == 0
     assert processes_of(house) == []
+
+
+def test_what_a_server_forked_before_it_died_by_itself_is_gone_too(house: House) -> None:
+    house.servers("epoll_lt", "dying_forker")
+    assert house.bench("run", house.experiment(rates="[1000]", blocks=1), "--no-figures").returncode == 1
+    assert processes_of(house) == []
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_a_run_goes_on_where_it_began(house: House) -> None:
+    house.servers("epoll_lt")
+    usual = placement.place()
+    turned = ["--server-cpus", str(usual.client[0]), "--client-cpus", str(usual.server[0])]
+    house.bench("run", house.experiment(), "--no-figures", *turned)
+    folder = house.run_folder()
+    lines = (folder / "samples.jsonl").read_text().splitlines(keepends=True)
+    (folder / "samples.jsonl").write_text("".join(lines[:-1]))
+    words = ["--server-cpus", str(usual.server[0]), "--client-cpus", str(usual.client[0])]
+    refused = house.bench("resume", *words)
+    assert refused.returncode == 2 and "begun on other CPUs" in refused.stderr
+    assert house.bench("resume", "--no-figures").returncode == 0
+    assert {tuple(r["placement"]["server"]) for r in records.read_samples(folder)} == {usual.client}
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

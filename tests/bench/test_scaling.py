@@ -50,7 +50,15 @@ def test_too_little_to_fit_is_none() -> None:
 def test_blocks_with_a_missing_cell_are_left_out() -> None:
     data = blocks(PLANTED[0][0])
     del data[3][1000]
-    assert scaling.judge(data).blocks == 11
+    found = scaling.judge(data)
+    assert (found.blocks, found.verdict) == (11, PLANTED[0][1])
+
+
+def test_what_grows_faster_than_a_line_from_above_zero_is_never_called_constant() -> None:
+    sizes = (10, 1000, 8000)
+    chance = np.random.default_rng(5)
+    data = {b: {n: 1e-6 * n**2 * chance.lognormal(0, 0.02) for n in sizes} for b in range(12)}
+    assert scaling.judge(data).verdict == "unresolved"
 
 
 def test_slope_interval_covers_as_often_as_it_says() -> None:

@@ -138,10 +138,7 @@ def test_a_comparison_without_a_block_stays_in_the_family(chance: np.random.Gene
         family = whole.copy()
         family[0, list(lost)] = math.nan
         alone = np.delete(whole[0], lost)
-        assert stats.max_t_quantile(family[:1, [b for b in range(12) if b not in lost]]) == pytest.approx(
-            stats.max_t_quantile([alone])
-        )
-        assert stats.max_t_quantile(family) >= stats.max_t_quantile(family[1:])
+        assert stats.max_t_quantile(family[:1]) == pytest.approx(stats.max_t_quantile([alone]))
 
 
 @pytest.mark.parametrize("lost", [0.0, 0.05])

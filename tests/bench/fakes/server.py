@@ -40,10 +40,11 @@ def serve():
         time.sleep(1000)
     if NAME == "chatty":
         print("x" * 200_000)
-    if NAME == "forker" and os.fork() == 0:
+    if NAME in ("forker", "dying_forker") and os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(1000)
     print("READY port=1" if NAME != "odd_ready" else "READY who knows", flush=True)
-    if NAME == "dies_under_load":
+    if NAME in ("dies_under_load", "dying_forker"):
         sys.stderr.write("assertion failed: owed > 0\n")
         sys.stderr.flush()
         os.abort()
