@@ -196,7 +196,7 @@ plots:  ## draw the newest run's figures again (RUN=NAME: another one's)
 	@bench/require.sh bench
 	@$(BENCH) derive $(RUN)
 
-docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=NAME: a crosscheck; CLAIMS=NAME: a ledger)
+docs:  ## regenerate docs/figures and the README's tables from the committed sample of records (RUN=NAME: make it the sample; CROSSCHECK=, LAB=, MICRO=, CLAIMS=, GATE=, COMPARISON=NAME: likewise)
 	@bench/require.sh bench
 	@$(if $(CROSSCHECK),$(BENCH) crosscheck --sample $(CROSSCHECK))
 	@$(BENCH) docs $(if $(RUN),--from $(RUN)) $(if $(ANATOMY),--anatomy $(ANATOMY)) $(if $(LAB),--lab $(LAB)) $(if $(MICRO),--micro $(MICRO)) $(if $(CLAIMS),--claims $(CLAIMS)) $(if $(GATE),--gate $(GATE)) $(if $(COMPARISON),--comparison $(COMPARISON))

@@ -92,8 +92,9 @@ def wish_of(options: dict) -> claims_arrivals.Wish:
     service_ns = parse_time_ns(options.get("delay") or options["work"])
     path = f"/work/{service_ns // 1000}" if "work" in options else "/"
     spread_s = parse_time_ns(options["spread"]) / 1e9
+    looks = options.get("looks", True)  # a plan from before there was a choice
     return claims_arrivals.Wish(
-        options["count"], spread_s, service_ns / 1e9, options["protocol"], path, options["silent"]
+        options["count"], spread_s, service_ns / 1e9, options["protocol"], path, options["silent"], looks
     )
 
 

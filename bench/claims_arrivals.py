@@ -8,20 +8,23 @@ Whether the server had received the last request before it sent the first reply 
 unread request lies in the queue of its socket, accepted or not (sock_diag(7)).  A server that serves one after the
 other leaves all but one there until the first reply is out; no model needs to say anything for that.  It had, if a look
 before the first reply found nothing unread; it had not, if the last look before that reply or the one right after it
-found something.  Where the host gave the client no turn to look in time, nobody knows.
+found something.  Where the host gave the client no turn to look in time, nobody knows.  Where times only are
+asked for, nobody looks: a reply that comes during a look is seen after it.
 """
 
 import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from errno import ENOENT
 from pathlib import Path
 
 from bench.errors import BenchError
 
-ESTABLISHED = "01"
+Ends = tuple[tuple[str, int], tuple[str, int]]  # of a connection: the server's address and port, and the client's
+ESTABLISHED = 1  # include/net/tcp_states.h
 SETTLE_S = 0.02  # for silent clients to be accepted
 LOOKS = 25  # at the server's queues, in the time of one service
 CALM = 0.1  # of the service's time, or twice what a look takes, before the first reply is due: no look in its way ...
@@ -38,6 +41,7 @@ class Wish:
     protocol: str  # "greet": the delay is the server's; "http": `path` says what it shall do
     path: str = "/"
     silent: int = 0
+    looks: bool = True  # whether anybody asks if the requests were received together
 
     def request(self, number: int) -> bytes:
         if self.protocol == "greet":
@@ -58,7 +62,7 @@ def play(target: str, wish: Wish, patience_s: float, check: Callable[[], None]) 
     try:
         if wish.silent:
             time.sleep(SETTLE_S)
-        return Run(wish, sockets[wish.silent :], int(port)).until(patience_s, check)
+        return Run(wish, sockets[wish.silent :]).until(patience_s, check)
     finally:
         for one in sockets:
             one.close()
@@ -67,8 +71,9 @@ def play(target: str, wish: Wish, patience_s: float, check: Callable[[], None]) 
 class Run:
     """The clients on their way: who has asked, who was answered, what lies unread."""
 
-    def __init__(self, wish: Wish, clients: list[socket.socket], port: int):
-        self.wish, self.clients, self.port = wish, clients, port
+    def __init__(self, wish: Wish, clients: list[socket.socket]):
+        self.wish, self.clients = wish, clients
+        self.ends: list[Ends] = [(client.getpeername(), client.getsockname()) for client in clients]
         self.got = [b""] * wish.count
         self.sent_ns: list[int] = []
         self.answered_ns: dict[int, int] = {}
@@ -114,7 +119,7 @@ class Run:
         if len(self.sent_ns) < self.wish.count:
             due = (begun + self.due_ns(len(self.sent_ns)) - time.monotonic_ns()) / 1e9
             return max(0.0, min(due, step))
-        return step if self.all_read_ns is None and not self.answered_ns else 0.05
+        return step if self.wish.looks and self.all_read_ns is None and not self.answered_ns else 0.05
 
     def take(self, ready: list) -> None:
         now = time.monotonic_ns()
@@ -139,19 +144,26 @@ class Run:
 
     def look(self) -> None:
         """Once all have asked and until the first is answered, and once then: does any request still lie unread?"""
-        if self.all_read_ns is not None or self.looked_last or len(self.sent_ns) < self.wish.count:
+        if not self.wish.looks or self.all_read_ns is not None or self.looked_last:
+            return
+        if len(self.sent_ns) < self.wish.count:
             return
         self.looked_last = bool(self.answered_ns)
         left_s = self.wish.service_s - (time.monotonic_ns() - self.sent_ns[0]) / 1e9
         if not self.looked_last and left_s < max(CALM * self.wish.service_s, 2 * self.look_s):
             return
         begun = time.monotonic_ns()
-        found, now = unread(self.port), time.monotonic_ns()
+        found, now = unread(self.waiting()), time.monotonic_ns()
         self.look_s = max(self.look_s, (now - begun) / 1e9)
         if found:
             self.unread_ns = now
         elif not self.looked_last:
             self.all_read_ns = now
+
+    def waiting(self) -> list[Ends]:
+        """The connections of those who were not answered yet, the last to ask first: it is the last to be read."""
+        over = {*self.answered_ns, *self.lost}
+        return [self.ends[number] for number in reversed(range(self.wish.count)) if number not in over]
 
     def as_record(self) -> dict:
         if not self.answered_ns and self.lost:
@@ -182,48 +194,55 @@ class Run:
         return False if self.unread_ns is not None and self.unread_ns >= recent else None
 
 
-def unread(port: int) -> int:
-    """How many sockets of the server at this port hold bytes that it has not read."""
+def unread(connections: list[Ends]) -> bool:
+    """Whether bytes lie at the server's end of any of these connections that it has not read."""
     try:
-        return sum(waiting > 0 for waiting in queues(port))
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, SOCK_DIAG) as kernel:
+            return any(queued(kernel, *ends) for ends in connections)
     except OSError:  # a sandbox without sock_diag
-        return unread_in_proc(port)
+        return unread_in_proc(connections)
 
 
-SOCK_DIAG, BY_FAMILY, DUMP = 4, 20, 0x301  # linux/netlink.h, linux/sock_diag.h: a request for all that match
-NLMSG_ERROR, NLMSG_DONE = 2, 3
+SOCK_DIAG, BY_FAMILY, REQUEST = 4, 20, 1  # linux/netlink.h, linux/sock_diag.h: one socket is asked for, not all
+NLMSG_ERROR = 2
 HEADER = struct.Struct("=IHHII")  # of a message: length, type, flags, sequence, port
 ASKED = struct.Struct("=BBxxI")  # struct inet_diag_req_v2: family, protocol, states; the socket follows
-SOCKET = struct.Struct("!HH44x")  # struct inet_diag_sockid: ports; addresses and more
-QUEUE_AT = HEADER.size + 4 + SOCKET.size + 4  # of idiag_rqueue in the answer
+SOCKET = struct.Struct("!HH4s12x4s12x4x8s")  # struct inet_diag_sockid: ports, addresses, interface, cookie
+NO_COOKIE = b"\xff" * 8
+STATE_AT = HEADER.size + 1  # of idiag_state in the answer, and of idiag_rqueue
+QUEUE_AT = HEADER.size + 4 + SOCKET.size + 4
 
 
-def queues(port: int) -> Iterator[int]:
-    """Bytes that lie unread in each established socket of IPv4 at this port.
+def queued(kernel: socket.socket, server: tuple[str, int], client: tuple[str, int]) -> int:
+    """Bytes that lie unread at a connection's server end; none where the connection is over.
 
-    Source: sock_diag(7).  /proc/net/tcp says the same, but after many connections it takes half a second to write down
-    those that are over.
+    Source: sock_diag(7).  The kernel finds one socket by its hash, in microseconds.  A list of all would take it many
+    milliseconds, for it walks through its whole table, and /proc/net/tcp half a second after many connections, for it
+    writes down those that are over, too.  Replies would come meanwhile, and be seen late.
     """
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, SOCK_DIAG) as kernel:
-        body = ASKED.pack(socket.AF_INET, socket.IPPROTO_TCP, 1 << int(ESTABLISHED)) + SOCKET.pack(port, 0)
-        kernel.send(HEADER.pack(HEADER.size + len(body), BY_FAMILY, DUMP, 1, 0) + body)
-        while True:
-            told = kernel.recv(1 << 16)
-            while told:
-                length, kind = struct.unpack_from("=IH", told)
-                if kind == NLMSG_DONE:
-                    return
-                if kind == NLMSG_ERROR:
-                    raise OSError(-struct.unpack_from("=i", told, HEADER.size)[0], "sock_diag")
-                yield struct.unpack_from("=I", told, QUEUE_AT)[0]
-                told = told[(length + 3) & ~3 :]
+    addresses = [socket.inet_aton(address) for address, _ in (server, client)]
+    body = ASKED.pack(socket.AF_INET, socket.IPPROTO_TCP, 1 << ESTABLISHED)
+    body += SOCKET.pack(server[1], client[1], *addresses, NO_COOKIE)
+    kernel.send(HEADER.pack(HEADER.size + len(body), BY_FAMILY, REQUEST, 1, 0) + body)
+    told = kernel.recv(1 << 16)
+    if struct.unpack_from("=IH", told)[1] == NLMSG_ERROR:
+        number = -struct.unpack_from("=i", told, HEADER.size)[0]
+        if number == ENOENT:
+            return 0
+        raise OSError(number, "sock_diag")
+    return struct.unpack_from("=I", told, QUEUE_AT)[0] if told[STATE_AT] == ESTABLISHED else 0
 
 
-def unread_in_proc(port: int, proc: Path = Path("/proc")) -> int:
+def unread_in_proc(connections: list[Ends], proc: Path = Path("/proc")) -> bool:
     """The same from proc_pid_net(5)."""
     lines = (proc / "net" / "tcp").read_text().splitlines()[1:]
-    suffix = f":{port:04X}"
-    return sum(
-        words[1].endswith(suffix) and words[3] == ESTABLISHED and not words[4].endswith(":00000000")
+    wanted = {tuple(f"{hexadecimal(address)}:{port:04X}" for address, port in ends) for ends in connections}
+    return any(
+        (words[1], words[2]) in wanted and words[3] == f"{ESTABLISHED:02X}" and not words[4].endswith(":00000000")
         for words in map(str.split, lines)
     )
+
+
+def hexadecimal(address: str) -> str:
+    """As the kernel writes it there: the address's bytes read as a number of this host."""
+    return f"{struct.unpack('=I', socket.inet_aton(address))[0]:08X}"

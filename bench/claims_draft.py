@@ -141,6 +141,7 @@ def probe_s(name: str) -> float:
 def add_arrivals(claim: Claim, draft: Draft) -> None:
     for cell, group in grouped(claim, draft).items():
         at = group[0][0]
+        looks = any(part["statistic"] == "interleaving" and part["at"] == at for part in claim.parts)
         wanted = []
         for _, arm in group:
             protocol = "greet" if "delay" in at else "http"
@@ -149,7 +150,7 @@ def add_arrivals(claim: Claim, draft: Draft) -> None:
             if why := why_unfit(arm, clients, draft.fd_limit, server):
                 draft.leave_out(series_of(claim), cell, arm.name, why)
                 continue
-            options = {**at, "protocol": protocol, "silent": claim.setup.get("silent", 0)}
+            options = {**at, "protocol": protocol, "silent": claim.setup.get("silent", 0), "looks": looks}
             options["expected_s"] = arrivals_s(at, arm, server)
             wanted.append((arm, "arrivals", options, server))
         add_runs(claim, draft, at, draft.runs_of(claim), wanted)

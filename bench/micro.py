@@ -39,6 +39,8 @@ TOLERANCE = 0.05
 def add_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--ways", metavar="A,B", help="only these ways of waiting (build/micro --list)")
     command.add_argument("--kind", choices=("socketpair", "pipe"), default="socketpair", help="what is watched")
+    places = "where the ready ones lie among the watched (default: spread)"
+    command.add_argument("--place", choices=("spread", "first", "last"), default="spread", help=places)
     command.add_argument("--blocks", type=int, default=BLOCKS, metavar="K", help=f"samples of each cell ({BLOCKS})")
     command.add_argument("--seed", type=int, default=1, metavar="N", help="order of the samples (default: 1)")
     command.add_argument("--show", metavar="RUN", type=Path, help="measure nothing: a run's table and figures again")
@@ -52,7 +54,8 @@ def from_options(console: Console, options: argparse.Namespace) -> int:
     if not folder:
         results = paths.results_dir(options.results)
         with runner.alone(together=False):
-            folder = run(console, results, options.ways, options.kind, options.blocks, options.seed)
+            how = (options.kind, options.blocks, options.seed, options.place)
+            folder = run(console, results, options.ways, *how)
     show(console, folder)
     return 0
 
@@ -95,10 +98,11 @@ def chosen(named: str | None) -> list[str]:
     return named.split(",")
 
 
-def measure(way: str, cell: Cell, kind: str, cpu: int) -> dict:
+def measure(way: str, cell: Cell, kind: str, cpu: int, place: str = "spread") -> dict:
     """One sample; a way that this host does not have is told as such, everything else that fails ends the run."""
     told = {"way": way, "watched": cell.watched, "ready": cell.ready}
-    words = [f"--{name}={value}" for name, value in {**told, "kind": kind, "for": MILLISECONDS}.items()]
+    asked = {**told, "kind": kind, "place": place, "for": MILLISECONDS}
+    words = [f"--{name}={value}" for name, value in asked.items()]
     done = subprocess.run(
         [program(), *words], capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, {cpu})
     )
@@ -121,7 +125,9 @@ def schedule(grid: list[Cell], names: list[str], blocks: int, seed: int) -> list
     ]
 
 
-def run(console: Console, results: Path, named: str | None, kind: str, blocks: int, seed: int) -> Path:
+def run(
+    console: Console, results: Path, named: str | None, kind: str, blocks: int, seed: int, place: str = "spread"
+) -> Path:
     """Measures, shows, and returns the run's folder."""
     grid, names, cpu = cells(most_watched()), chosen(named), placement.place().server[0]
     total = len(grid) * len(names) * blocks
@@ -137,8 +143,8 @@ def run(console: Console, results: Path, named: str | None, kind: str, blocks: i
     for block, cell, way in track(order, console=console, auto_refresh=False, disable=quiet):
         if way in gone:
             continue
-        record = measure(way, cell, kind, cpu)
-        output.add({"schema": records.SCHEMA, "block": block, "kind": kind, "cpu": cpu, **record})
+        record = measure(way, cell, kind, cpu, place)
+        output.add({"schema": records.SCHEMA, "block": block, "kind": kind, "place": place, "cpu": cpu, **record})
         if record["status"] == "unavailable":
             gone.add(way)
     output.close()

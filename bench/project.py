@@ -203,6 +203,8 @@ def timed(project: Project, options: argparse.Namespace, console: Console) -> in
         (options.against, name_of(project.root, options.against)),
         (WORK, name_of(project.root, "HEAD", "--dirty")),
     )
+    if sides[0][1] == sides[1][1]:
+        raise UsageError(f"--against {options.against} is what the working tree is ({sides[0][1]}): nothing to compare")
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory(prefix="muxbench-"))
         files = []

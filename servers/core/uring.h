@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
+enum { URING_POLLER_IDLE_MS = 100 }; /* before the kernel's submission thread, if there is one, goes to sleep */
+
 struct uring_buffers { /* the kernel takes one for each receive that completes, the server gives it back */
 	struct io_uring_buf_ring *ring;
 	uint8_t *memory;
@@ -22,7 +24,7 @@ struct uring_buffers { /* the kernel takes one for each receive that completes, 
 static inline void uring_start(
 	struct io_uring *ring, unsigned submissions, unsigned completions, unsigned flags, const char *since)
 {
-	struct io_uring_params params = {.cq_entries = completions};
+	struct io_uring_params params = {.cq_entries = completions, .sq_thread_idle = URING_POLLER_IDLE_MS};
 	params.flags = flags | IORING_SETUP_CQSIZE | IORING_SETUP_SUBMIT_ALL;
 	int error = -io_uring_queue_init_params(submissions, ring, &params);
 	if (error == EINVAL)

@@ -199,6 +199,10 @@ static void check_knobs(const struct options *options)
 	if (knobs[INTEREST].value == ALL && knobs[WRITE].value)
 		options_refuse(name, "--interest all and --write wait do not fit: "
 				     "the edge was told before there was anything to write");
+	if (knobs[STOP].value && knobs[DRAIN_LIMIT].value == 1 && !edge)
+		options_refuse(name, "--stop eagain and --drain-limit 1 do not fit: "
+				     "level-triggered, no second read follows that could say EAGAIN; say "
+				     "--drain-limit 0");
 	if (blocking && edge)
 		options_refuse(name, "--descriptors blocking and --trigger edge do not fit: "
 				     "reading until nothing is left would block");
@@ -219,6 +223,10 @@ static void check_knobs(const struct options *options)
 		options_refuse(name, "--spin-for needs --timeout adaptive");
 	if (options->unix_path && (knobs[NO_DELAY].given || knobs[QUICK_ACK].value))
 		options_refuse(name, "--no-delay and --quick-ack are TCP's, and do not fit --listen");
+	if (options->unix_path &&
+		(knobs[BUSY_POLL].given || knobs[RECEIVE_BUFFER].given || knobs[SEND_BUFFER].given))
+		options_refuse(name, "--busy-poll, --receive-buffer and --send-buffer do not fit --listen: "
+				     "a Unix socket inherits none of them from its listener");
 }
 
 /* Set on the listener, these are inherited by what it accepts. */

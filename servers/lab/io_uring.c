@@ -24,20 +24,25 @@ enum {
 	COMPLETIONS = 2048,
 	BUFFERS = 64,
 	BUFFER_BYTES = 32768,
-	OWN_BYTES = 16384,    /* of a client's own receive buffer */
-	POLLER_IDLE_MS = 100, /* before the kernel's submission thread goes to sleep */
+	OWN_BYTES = 16384, /* of a client's own receive buffer */
+	PARTS = 8,         /* of a reply, with --send bundle: all but the last have PART_BYTES */
+	PART_BYTES = 4096,
+	FILES_MAX = 1 << 20, /* in a ring's table; the kernel's limit, IORING_MAX_FIXED_FILES */
+	CHAIN_LENGTH = 3,
 	RETRY_NS = 100000000,
 };
 
-enum operation { NOTHING, STOP, ACCEPT, RECEIVE, SEND, TIMEOUT, OPERATION_BITS = 7 };
+enum operation { NOTHING, STOP, ACCEPT, RECEIVE, SEND, TIMEOUT, SHUT, OPERATION_BITS = 7 };
 
 struct client {
 	struct conn conn;
 	struct deadline deadline;
 	LIST_ENTRY(client) all;
-	int fd;       /* or the place in the ring's table, with --files direct */
-	uint8_t *own; /* receive buffer, with --buffers own */
-	bool receiving, cancelling, sending, leaving;
+	int fd;                          /* or the place in the ring's table, with --files direct */
+	uint8_t *own;                    /* receive buffer, with --buffers own */
+	struct io_uring_buf_ring *parts; /* what is to be sent, with --send bundle */
+	size_t offered;                  /* bytes of it */
+	bool receiving, cancelling, sending, shutting, leaving;
 	bool chained;    /* its greeting is a chain in the kernel: timeout, send, shutdown */
 	bool lent;       /* a zero-copy send is done, but the kernel still holds its bytes */
 	int send_result; /* of that send */
@@ -65,7 +70,8 @@ static struct knob knobs[] = {
 		.choices = "own|ring|incremental"},
 	{"files", "ordinary descriptors, or places in a table of the ring (5.19)",
 		.choices = "ordinary|direct"},
-	{"send", "copied into the socket, or (6.0) sent from where it is", .choices = "copy|zerocopy"},
+	{"send", "copied into the socket, sent from where it is (6.0), or in parts at once (6.10)",
+		.choices = "copy|zerocopy|bundle"},
 	{"submit", "by system call, or by a thread of the kernel that polls", .choices = "call|poller"},
 	{"async", "tried at once, or always handed to a worker thread of the kernel", .choices = "off|on"},
 	{"wait-min", "completions a wait tries to return (6.12)", .value = 1, .min = 1, .max = 1024},
@@ -90,6 +96,7 @@ enum knob_name {
 enum { INTERRUPT, COOP, DEFER };
 enum { ONESHOT, MULTISHOT, BUNDLE };
 enum { OWN, RING, INCREMENTAL };
+enum { COPY, ZEROCOPY, BUNDLED };
 
 static void check_knobs(const struct options *options);
 static void start_ring(void);
@@ -110,8 +117,12 @@ static void take_buffers(struct client *client, const struct io_uring_cqe *cqe);
 static void sent(struct client *client, const struct io_uring_cqe *cqe);
 static void advance(struct client *client);
 static void submit_send(struct client *client);
+static void take_ring_of_parts(struct client *client);
+static void drop_ring_of_parts(struct client *client);
+static void offer_parts(struct client *client, struct span output);
 static void submit_chain(struct client *client, uint64_t delay_ns);
 static void shut(struct client *client);
+static void submit_shut(struct client *client);
 static void set_receiving(struct client *client);
 static void cancel(struct client *client, enum operation operation);
 static void resume_expired(void);
@@ -177,16 +188,24 @@ static void check_knobs(const struct options *options)
 	if (knobs[SUBMITS].value && knobs[WAIT_MIN].given)
 		options_refuse(model.name, "--submit poller and --wait-min do not fit: "
 					   "a minimal wait belongs to the call that submits");
-	if (knobs[SENDS].value && knobs[FILES].value)
+	if (knobs[SENDS].value == ZEROCOPY && knobs[FILES].value)
 		options_refuse(model.name, "--send zerocopy and --files direct do not fit: "
 					   "a send whose peer is silent is ended by a socket option");
-	if (knobs[SENDS].value && options->unix_path)
+	if (knobs[SENDS].value == ZEROCOPY && options->unix_path)
 		options_refuse(model.name, "--send zerocopy and --listen do not fit: Unix sockets have none");
 	if (knobs[MIN_WAIT].given && !knobs[WAIT_MIN].given)
 		options_refuse(model.name, "--min-wait needs --wait-min: how many completions it waits for");
 	if (knobs[FINISH].value && core.protocol != PROTOCOL_GREET)
 		options_refuse(model.name, "--finish chain needs --protocol greet: "
 					   "only there a reply is the last one");
+	if (knobs[FINISH].value && core.delay_ns == 0)
+		options_refuse(model.name, "--finish chain needs --delay: the chain begins with it");
+	if (knobs[FINISH].value && core.delay_blocks)
+		options_refuse(model.name, "--finish chain and --delay-blocks do not fit: "
+					   "in a chain the delay is the kernel's");
+	if (knobs[FINISH].value && knobs[SENDS].value != COPY)
+		options_refuse(model.name, "--finish chain and --send zerocopy or bundle do not fit: "
+					   "the chain's send is one that copies");
 }
 
 static bool has_operation(int operation)
@@ -206,15 +225,20 @@ static void start_ring(void)
 	uring_start(&ring, SUBMISSIONS, COMPLETIONS, flags, since[knobs[TASKRUN].value]);
 	if (knobs[WAIT_MIN].given && !(ring.features & URING_HAS_MIN_WAIT))
 		cannot_run("--wait-min: this kernel has no minimal wait; it needs Linux 6.12");
+	if (knobs[RECEIVES].value == MULTISHOT && !has_operation(IORING_OP_SEND_ZC)) /* they came together */
+		cannot_run("--receive multishot: this kernel has no such receive; it needs Linux 6.0");
 	if (knobs[RECEIVES].value == BUNDLE && !(ring.features & URING_HAS_BUNDLES))
 		cannot_run("--receive bundle: this kernel has no bundles; it needs Linux 6.10");
-	if (knobs[SENDS].value && !has_operation(IORING_OP_SEND_ZC))
+	if (knobs[SENDS].value == BUNDLED && !(ring.features & URING_HAS_BUNDLES))
+		cannot_run("--send bundle: this kernel has no bundles; it needs Linux 6.10");
+	if (knobs[SENDS].value == ZEROCOPY && !has_operation(IORING_OP_SEND_ZC))
 		cannot_run("--send zerocopy: this kernel has no such send; it needs Linux 6.0");
 	if (!knobs[FILES].value)
 		return;
 	struct rlimit limit;
 	getrlimit(RLIMIT_NOFILE, &limit);
-	int error = -io_uring_register_files_sparse(&ring, (unsigned)limit.rlim_cur);
+	unsigned files = limit.rlim_cur < FILES_MAX ? (unsigned)limit.rlim_cur : FILES_MAX;
+	int error = -io_uring_register_files_sparse(&ring, files);
 	if (error)
 		cannot_run("--files direct: io_uring_register_files_sparse: %s; it needs Linux 5.19",
 			strerror(error));
@@ -230,9 +254,8 @@ static void provide_buffers(void)
 	if (!buffers.ring || !buffers.memory)
 		die("no memory for %u buffers of %u bytes", BUFFERS, BUFFER_BYTES);
 	io_uring_buf_ring_init(buffers.ring);
-	struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)buffers.ring,
-		.ring_entries = BUFFERS,
-		.pad = incremental ? URING_BUFFERS_INCREMENTAL : 0}; /* named `flags` since 6.12 */
+	struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)buffers.ring, .ring_entries = BUFFERS};
+	uring_set_buffer_flags(&registration, incremental ? URING_BUFFERS_INCREMENTAL : 0);
 	int error = -io_uring_register_buf_ring(&ring, &registration, 0);
 	if (error)
 		cannot_run("--buffers: io_uring_register_buf_ring: %s; it needs Linux %s", strerror(error),
@@ -353,8 +376,13 @@ static void handle_completion(const struct io_uring_cqe *cqe)
 	case SEND:
 		sent(client, cqe);
 		break;
+	case SHUT: /* if it failed, the connection is lost, and a receive says so */
+		client->shutting = false;
+		if (client->leaving)
+			close_client(client);
+		break;
 	default:
-		break; /* a cancellation, a shutdown, a chain's timeout: what follows says the rest */
+		break; /* a cancellation, a close, a chain's timeout: what follows says the rest */
 	}
 }
 
@@ -388,6 +416,8 @@ static void open_client(int fd)
 	if (knobs[BUFFERING].value == OWN && !(client->own = malloc(OWN_BYTES)))
 		die("no memory for another client's buffer");
 	client->fd = fd;
+	if (knobs[SENDS].value == BUNDLED)
+		take_ring_of_parts(client);
 	conn_open(&client->conn, &core);
 	LIST_INSERT_HEAD(&clients, client, all);
 	count_open(&counters);
@@ -442,6 +472,11 @@ static void take_buffers(struct client *client, const struct io_uring_cqe *cqe)
 static void sent(struct client *client, const struct io_uring_cqe *cqe)
 {
 	int result = cqe->flags & IORING_CQE_F_NOTIF ? client->send_result : cqe->res;
+	if (cqe->flags & IORING_CQE_F_MORE && client->parts) { /* a bundle goes on with what is left of it */
+		conn_sent(&client->conn, (size_t)result);
+		client->offered -= (size_t)result;
+		return;
+	}
 	if (cqe->flags & IORING_CQE_F_MORE) {
 		client->send_result = result;
 		client->lent = true;
@@ -460,6 +495,11 @@ static void sent(struct client *client, const struct io_uring_cqe *cqe)
 		count_error(&counters);
 		close_client(client);
 		return;
+	}
+	if (client->parts &&
+		(size_t)result < client->offered) { /* parts that were not sent would lie in its way */
+		drop_ring_of_parts(client);
+		take_ring_of_parts(client);
 	}
 	conn_sent(&client->conn, (size_t)result);
 	advance(client);
@@ -505,12 +545,59 @@ static void submit_send(struct client *client)
 {
 	struct span output = conn_output(&client->conn);
 	struct io_uring_sqe *sqe = uring_sqe(&ring);
-	if (knobs[SENDS].value)
+	if (client->parts) {
+		offer_parts(client, output);
+		io_uring_prep_send(sqe, client->fd, NULL, 0, MSG_NOSIGNAL | MSG_WAITALL);
+		sqe->ioprio |= IORING_RECVSEND_BUNDLE;
+		sqe->flags |= IOSQE_BUFFER_SELECT;
+		sqe->buf_group = (uint16_t)(client->fd + 1);
+	} else if (knobs[SENDS].value == ZEROCOPY) {
 		io_uring_prep_send_zc(sqe, client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_WAITALL, 0);
-	else
+	} else {
 		io_uring_prep_send(sqe, client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_WAITALL);
+	}
 	submit_for(sqe, SEND, client);
 	client->sending = true;
+}
+
+/* A bundle takes all that lies in its ring, so each client has one of its own; ring 0 is that of the receives.
+ * The kernel numbers rings with 16 bits: clients beyond that are sent copies. */
+static void take_ring_of_parts(struct client *client)
+{
+	client->offered = 0;
+	if (client->fd >= UINT16_MAX)
+		return;
+	if (!client->parts && !(client->parts = aligned_alloc(4096, 4096)))
+		die("no memory for another client's ring of parts");
+	io_uring_buf_ring_init(client->parts);
+	struct io_uring_buf_reg registration = {.ring_addr = (uintptr_t)client->parts,
+		.ring_entries = PARTS,
+		.bgid = (uint16_t)(client->fd + 1)};
+	int error = -io_uring_register_buf_ring(&ring, &registration, 0);
+	if (error)
+		die("io_uring_register_buf_ring: %s", strerror(error));
+}
+
+static void drop_ring_of_parts(struct client *client)
+{
+	if (client->parts)
+		io_uring_unregister_buf_ring(&ring, client->fd + 1);
+}
+
+/* The reply lies in one piece; it is offered in several, as it would lie where it was received in several. */
+static void offer_parts(struct client *client, struct span output)
+{
+	const uint8_t *at = output.data;
+	int parts = 0;
+	client->offered = output.len;
+	for (size_t left = output.len; left > 0; parts++) {
+		size_t n = left > PART_BYTES && parts < PARTS - 1 ? PART_BYTES : left;
+		io_uring_buf_ring_add(client->parts, (void *)(uintptr_t)at, (unsigned)n, (uint16_t)parts,
+			io_uring_buf_ring_mask(PARTS), parts);
+		at += n;
+		left -= n;
+	}
+	io_uring_buf_ring_advance(client->parts, parts);
 }
 
 /* One submission for all that is left of a greeting: the kernel waits, sends, and ends the stream, without
@@ -520,8 +607,12 @@ static void submit_chain(struct client *client, uint64_t delay_ns)
 	client->chain_delay = (struct __kernel_timespec){
 		.tv_sec = (int64_t)(delay_ns / 1000000000), .tv_nsec = (long long)(delay_ns % 1000000000)};
 	client->chained = true;
-	if (io_uring_sq_space_left(&ring) < 3) /* a chain must be handed in whole */
-		io_uring_submit(&ring);
+	/* A chain must be handed in whole; what is before it, a poller takes when it comes to it. */
+	while (io_uring_sq_space_left(&ring) < CHAIN_LENGTH) {
+		int n = io_uring_submit(&ring);
+		if (n < 0)
+			die("io_uring_enter: %s", strerror(-n));
+	}
 	struct io_uring_sqe *timeout = uring_sqe(&ring);
 	io_uring_prep_timeout(timeout, &client->chain_delay, 0, IORING_TIMEOUT_ETIME_SUCCESS);
 	submit(timeout, TIMEOUT, client);
@@ -531,21 +622,26 @@ static void submit_chain(struct client *client, uint64_t delay_ns)
 	io_uring_prep_send(send, client->fd, output.data, output.len, MSG_NOSIGNAL | MSG_WAITALL);
 	submit_for(send, SEND, client);
 	send->flags |= IOSQE_IO_LINK;
-	struct io_uring_sqe *end = uring_sqe(&ring);
-	io_uring_prep_shutdown(end, client->fd, SHUT_WR);
-	submit_for(end, NOTHING, NULL);
+	submit_shut(client);
 	client->sending = true;
 }
 
 static void shut(struct client *client)
 {
-	if (!knobs[FILES].value) {
+	if (knobs[FILES].value)
+		submit_shut(client);
+	else
 		shutdown(client->fd, SHUT_WR);
-		return;
-	}
+}
+
+/* A worker thread of the kernel carries it out, and only then looks at which socket the number stands for:
+ * until it has completed, the number must stay this client's. */
+static void submit_shut(struct client *client)
+{
 	struct io_uring_sqe *sqe = uring_sqe(&ring);
 	io_uring_prep_shutdown(sqe, client->fd, SHUT_WR);
-	submit_for(sqe, NOTHING, NULL);
+	submit_for(sqe, SHUT, client);
+	client->shutting = true;
 }
 
 static void set_receiving(struct client *client)
@@ -605,12 +701,14 @@ static void close_client(struct client *client)
 		if (client->lent)
 			abort_send(client);
 	}
-	if (client->receiving || client->sending)
+	if (client->receiving || client->sending || client->shutting)
 		return;
 	conn_drop(&client->conn);
+	drop_ring_of_parts(client);
 	close_file(client->fd);
 	LIST_REMOVE(client, all);
 	free(client->own);
+	free(client->parts);
 	free(client);
 	count_close(&counters);
 }

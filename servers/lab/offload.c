@@ -144,9 +144,9 @@ static void *carry_out(void *unused)
 	for (;;) {
 		while (STAILQ_EMPTY(&waiting) && !closing)
 			pthread_cond_wait(&there_are_jobs, &lock);
-		struct client *client = STAILQ_FIRST(&waiting);
-		if (!client)
+		if (closing)
 			break;
+		struct client *client = STAILQ_FIRST(&waiting);
 		STAILQ_REMOVE_HEAD(&waiting, job);
 		pthread_mutex_unlock(&lock);
 		pause_here(client->pause);
@@ -190,7 +190,8 @@ static void take_back(void)
 	}
 }
 
-/* The pool finishes what it has begun, and what waits is done too: all of it is bounded. */
+/* The pool finishes what it has begun, as a client's memory may be lent to it: that is bounded. Nothing is lent
+ * of what still waits, and it goes with its clients. */
 static void stop_pool(void)
 {
 	pthread_mutex_lock(&lock);

@@ -1,8 +1,10 @@
 /* lab/poll: the poll page, with what its scans depend on as options.
  *
- * The kernel looks at every descriptor however the array lies. What a server pays on top is its own scan of the
- * answers: it can begin at either end, so that busy old clients are found first or last, and it can stop when
- * as many were found as the call said, or go through to the end, as many do.
+ * The kernel looks at every descriptor however the array lies. What it does with one depends on the order: up
+ * to the first that is ready it also enters the caller into the wait queue of each, and spares those behind
+ * that. What a server pays on top is its own scan of the answers: it can begin at either end, so that busy old
+ * clients are found first or last, and it can stop when as many were found as the call said, or go through to
+ * the end, as many do.
  *
  * Needs nothing beyond POSIX but ppoll and accept4.
  * Try: build/lab/poll --scan up --stop end

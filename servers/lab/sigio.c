@@ -56,7 +56,7 @@ static bool accepting = true, knocked; /* knocked: somebody may be at the door *
 static uint8_t received[65536];
 static sigset_t taken, wait_mask; /* the signals that are ours; what is blocked while a handler may run */
 static struct signalfd_siginfo notes[SIGNALS_PER_WAIT]; /* of the handler */
-static volatile sig_atomic_t noted, notes_lost;
+static volatile sig_atomic_t noted;
 
 static struct knob knobs[] = {
 	{"delivery", "signals are taken from a signalfd, by sigtimedwait, or by a handler",
@@ -71,7 +71,7 @@ static size_t take_signals(struct signalfd_siginfo *signals);
 static size_t take_from_fd(struct signalfd_siginfo *signals, const struct timespec *timeout);
 static size_t take_one(struct signalfd_siginfo *signals, const struct timespec *timeout);
 static size_t take_notes(struct signalfd_siginfo *signals, const struct timespec *timeout);
-static void on_io(int number, siginfo_t *info, void *unused);
+static void on_signal(int number, siginfo_t *info, void *interrupted);
 static void handle_signal(const struct signalfd_siginfo *signal);
 static void handle_io(int fd, int code);
 static void sweep(void);
@@ -144,10 +144,12 @@ static void open_signal_fd(void)
 	sigdelset(&wait_mask, SIGIO);
 	sigdelset(&wait_mask, SIGTERM);
 	sigdelset(&wait_mask, SIGINT);
-	if (knobs[0].value == HANDLER) {
-		struct sigaction action = {.sa_sigaction = on_io, .sa_flags = SA_SIGINFO, .sa_mask = taken};
+	if (knobs[0].value == HANDLER) { /* one for them all, which none of them interrupts */
+		struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO, .sa_mask = taken};
 		sigaction(IO_SIGNAL, &action, NULL);
 		sigaction(SIGIO, &action, NULL);
+		sigaction(SIGTERM, &action, NULL);
+		sigaction(SIGINT, &action, NULL);
 	}
 	signal_fd = signalfd(-1, &taken, SFD_CLOEXEC);
 	if (signal_fd < 0)
@@ -207,27 +209,33 @@ static size_t take_one(struct signalfd_siginfo *signals, const struct timespec *
 	return 1;
 }
 
-/* All that were queued when the wait began are delivered before it returns, one handler after the other. */
+/* The wait itself lets one signal in: its handler runs with all of them blocked, and returns to the mask from
+ * before the wait, which blocks them as well. Those queued behind it are let in afterwards, one handler after
+ * the other. */
 static size_t take_notes(struct signalfd_siginfo *signals, const struct timespec *timeout)
 {
-	if (noted == 0 && ppoll(NULL, 0, timeout, &wait_mask) < 0 && errno != EINTR)
-		die("ppoll: %s", strerror(errno));
+	if (ppoll(NULL, 0, timeout, &wait_mask) < 0) {
+		if (errno != EINTR)
+			die("ppoll: %s", strerror(errno));
+		sigprocmask(SIG_SETMASK, &wait_mask, NULL);
+		sigprocmask(SIG_BLOCK, &taken, NULL);
+	}
 	size_t n = (size_t)noted; /* the signals are blocked again: nobody writes now */
 	memcpy(signals, notes, n * sizeof *signals);
 	noted = 0;
-	if (notes_lost)
-		sweep();
-	notes_lost = 0;
 	return n;
 }
 
-static void on_io(int number, siginfo_t *info, void *unused)
+/* With the last note it blocks the signals for the code that it returns to: what is left stays queued for the
+ * next wait, as with a full read of a signalfd. They are added to that mask one by one, because the kernel's
+ * is shorter than a sigset_t. */
+static void on_signal(int number, siginfo_t *info, void *interrupted)
 {
-	(void)unused;
-	if (noted < SIGNALS_PER_WAIT)
-		notes[noted++] = note_of(number, info);
-	else
-		notes_lost = 1;
+	sigset_t *mask = &((ucontext_t *)interrupted)->uc_sigmask;
+	notes[noted++] = note_of(number, info);
+	for (int each = 1; noted == SIGNALS_PER_WAIT && each < NSIG; each++)
+		if (sigismember(&taken, each))
+			sigaddset(mask, each);
 }
 
 static void handle_signal(const struct signalfd_siginfo *signal)
@@ -262,8 +270,9 @@ static void sweep(void)
 {
 	errno = EOVERFLOW;
 	count_error(&counters);
-	signal(IO_SIGNAL, SIG_IGN); /* POSIX: discards the pending ones, blocked or not */
-	signal(IO_SIGNAL, SIG_DFL);
+	struct sigaction ours, ignore = {.sa_handler = SIG_IGN};
+	sigaction(IO_SIGNAL, &ignore, &ours); /* POSIX: discards the pending ones, blocked or not */
+	sigaction(IO_SIGNAL, &ours, NULL);
 	knocked = true;
 	struct client *client;
 	LIST_FOREACH(client, &clients, all)

@@ -6,6 +6,7 @@
 #include "uring.h"
 
 #include <signal.h>
+#include <stddef.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,14 +26,23 @@ struct uring_wait { /* struct io_uring_getevents_arg, whose padding has become a
 	uint64_t timeout;
 };
 
+/* The field behind the group's number, which liburing has called `pad` and now calls `flags`. */
+static inline void uring_set_buffer_flags(struct io_uring_buf_reg *registration, uint16_t flags)
+{
+	size_t behind = offsetof(struct io_uring_buf_reg, bgid) + sizeof registration->bgid;
+	memcpy((uint8_t *)registration + behind, &flags, sizeof flags);
+}
+
 /* Makes the prepared entries visible to the kernel and says how many it has not taken yet: what io_uring_enter
- * is to be told. liburing does this inside its own calls. */
+ * is to be told. liburing does this inside its own calls. Newer ones may set the ring up without the array of
+ * indices (IORING_SETUP_NO_SQARRAY): entries are then taken in their order. */
 static inline unsigned uring_publish(struct io_uring *ring)
 {
 	struct io_uring_sq *queue = &ring->sq;
 	unsigned tail = *queue->ktail, mask = *queue->kring_mask;
-	for (; queue->sqe_head != queue->sqe_tail; queue->sqe_head++)
-		queue->array[tail++ & mask] = queue->sqe_head & mask;
+	for (; queue->sqe_head != queue->sqe_tail; queue->sqe_head++, tail++)
+		if (queue->array)
+			queue->array[tail & mask] = queue->sqe_head & mask;
 	__atomic_store_n(queue->ktail, tail, __ATOMIC_RELEASE);
 	return tail - __atomic_load_n(queue->khead, __ATOMIC_ACQUIRE);
 }

@@ -57,6 +57,7 @@ def test_same_host_runs_agree_and_the_command_says_so(house: House) -> None:
     done = house.bench("agree", first.name, second.name)
     assert done.returncode == 0 and "medians within 10% in 100% of 4 cells" in done.stdout
     assert "of all 8 figures" in done.stdout and "alone would leave" in done.stdout
+    assert "ratios to the reference" in done.stdout
 
 
 def test_a_host_that_got_slower_leaves_the_ratios_alone() -> None:

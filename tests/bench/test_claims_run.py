@@ -10,6 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -19,7 +22,7 @@ from rich.console import Console
 from test_claims_file import ARRIVALS, COUNT, MEASURED, PAGE, PROBE, example
 from test_runner import outcomes, plan_ids, processes_of, wait_until
 
-from bench import arms, checked, claims_arrivals, claims_draft, claims_file, claims_names, claims_plan
+from bench import arms, aside, checked, claims_arrivals, claims_draft, claims_file, claims_names, claims_plan
 from bench import claims_run, cli, needs, paths, plan, records
 from bench.claims_data import Data
 from bench.errors import UsageError
@@ -275,6 +278,41 @@ def test_whether_requests_interleave_is_told_by_looks_in_time_only() -> None:
     assert played(2, [0, 1.5], [1, 2.5], None, None) is False, "the last request came after the first reply"
 
 
+def test_a_cell_is_looked_at_if_a_part_asks_whether_its_requests_interleave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = '[[parts]]\nname = "together"\nstatistic = "interleaving"\narm = "blocking"\nat = {count = 2}\n'
+    text = ARRIVALS.replace("[1, 3]", "[2, 3]") + together + "region = {equals = 0}\n"
+    made = planned(tmp_path, monkeypatch, text)
+    assert {(s.options["count"], aside.wish_of(s.options).looks) for s in made.samples} == {(2, True), (3, False)}
+    old = {key: value for key, value in made.samples[0].options.items() if key != "looks"}
+    assert aside.wish_of(old).looks, "a plan from before there was a choice"
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_nobody_looks_where_times_only_are_asked_for(looks: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look takes time, and the replies that come meanwhile are seen late."""
+    looked: list[list] = []
+    monkeypatch.setattr(claims_arrivals, "unread", lambda connections: bool(looked.append(connections)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=greet_two, args=(listener,))
+        server.start()
+        wish = claims_arrivals.Wish(2, 0.0, 0.05, "greet", looks=looks)
+        told = claims_arrivals.play(f"127.0.0.1:{listener.getsockname()[1]}", wish, 5.0, lambda: None)
+        server.join()
+    assert len(told["completions_ns"]) == 2 and bool(looked) == looks
+    assert looks or told["interleaved"] is None
+
+
+def greet_two(listener: socket.socket) -> None:
+    clients = [listener.accept()[0] for _ in range(2)]
+    names = [client.recv(100) for client in clients]
+    time.sleep(0.05)
+    for client, name in zip(clients, names):
+        client.sendall(b"Hello " + name)
+        client.close()
+
+
 # --- real ones ------------------------------------------------------------------------------------------------------
 
 
@@ -332,19 +370,23 @@ def test_the_example_of_the_page_runs(tmp_path: Path) -> None:
     assert f"{len(plan_ids(folder)) * 3} samples" in PAGE.read_text(), "what the page says of a quick run's size"
 
 
-def test_unread_requests_are_seen_by_sock_diag() -> None:
+@pytest.mark.parametrize("unread", [claims_arrivals.unread, claims_arrivals.unread_in_proc])
+def test_unread_requests_are_seen_in_the_servers_sockets(unread: Callable[[list], bool]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        clients = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+        ends = [(client.getpeername(), client.getsockname()) for client in clients]
         accepted = [listener.accept()[0] for _ in range(2)]
-        assert claims_arrivals.unread(port) == 0
-        for client in clients:
-            client.sendall(b"name")
-        assert claims_arrivals.unread(port) == 3, "of accepted sockets, and of one that waits to be"
+        assert not unread(ends)
+        clients[0].sendall(b"name")
+        clients[2].sendall(b"name")
+        each = [unread([one]) for one in ends]
+        assert each == [True, False, True], "of an accepted socket, and of one that waits to be"
+        assert unread(ends)
         accepted[0].recv(4)
-        assert claims_arrivals.unread(port) == claims_arrivals.unread_in_proc(port) == 2
+        assert not unread(ends[:2])
         for one in (*clients, *accepted):
             one.close()
+    assert not unread(ends), "of what is over"
 
 
 def test_unread_requests_are_seen_in_the_servers_queues(tmp_path: Path) -> None:
@@ -358,6 +400,8 @@ def test_unread_requests_are_seen_in_the_servers_queues(tmp_path: Path) -> None:
         "   4: 0100007F:1F90 0100007F:C003 06 00000000:00000008",
     ]
     (tmp_path / "net" / "tcp").write_text(head + "\n".join(rows) + "\n")
-    assert claims_arrivals.unread_in_proc(0x1F90, tmp_path) == 1
+    server = ("127.0.0.1", 0x1F90)
+    each = [claims_arrivals.unread_in_proc([(server, ("127.0.0.1", 0xC000 + n))], tmp_path) for n in (1, 2, 3, 4)]
+    assert each == [True, False, False, False]
 
 

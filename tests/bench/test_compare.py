@@ -1,7 +1,9 @@
 """compare from end to end: a simulated host, builds of a throw-away repository, every verdict and every bad input."""
 
 import argparse
+import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -17,9 +19,11 @@ from conftest import ROOT
 from rich.console import Console
 
 from bench import (
+    cli,
     compare,
     compare_judge,
     compare_plan,
+    compare_programs,
     compare_run,
     compare_sides,
     compare_text,
@@ -97,6 +101,31 @@ def test_what_another_link_order_takes_away_is_no_regression() -> None:
     judgement = decided(simulated.Host(cost, simulated.independent(2)))[0]
     assert judgement.verdict == INCONCLUSIVE
     assert judgement.found[0].confirmed and "in another order" in judgement.found[0].note
+
+
+def test_a_side_that_does_not_answer_is_infinitely_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = decided(simulated.Host(simulated.costs(5, 5), simulated.independent(1)))[1]
+    monkeypatch.setattr(compare_judge, "differences", lambda *_: [math.inf] * plan.quads)
+    found = compare_judge.verdict_of(plan, [], plan.contests[0], "p50_us", intervals=True)
+    assert found.verdict == REGRESSED and found.ratio == found.high == math.inf
+
+
+def test_a_model_is_linked_anew_on_both_sides_or_on_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arms = {(1, "poll", letter): Arm(letter, (letter,), "") for letter in "AB"}
+    contest = compare_plan.Contest("poll", "rate=20000", {}, {}, {})
+    monkeypatch.setattr(compare_programs, "from_executable", lambda path: Arm(str(path), (str(path),), ""))
+    for has_objects, anew in (("AB", True), ("A", False), ("B", False)):
+        made = compare_programs.Programs({"A": None, "B": None}, tmp_path, arms=dict(arms))
+        monkeypatch.setattr(made, "relinked", lambda model, letter: tmp_path / letter if letter in has_objects else None)
+        made.link_anew("poll")
+        second = [made.arm(2, contest, letter) for letter in "AB"]
+        assert (second != list(arms.values())) == anew and ("poll" in made.as_linked) != anew
+
+
+def test_the_control_is_as_it_was() -> None:
+    """Histories are counted in its units: whoever changes it begins a new one, under another name."""
+    source = (ROOT / "tests" / "arms" / "plain_epoll.c").read_bytes()
+    assert hashlib.sha256(source).hexdigest() == "f24c29110e802bb145449f85177206202d1ecb920051d89de528d22d68c584c6"
 
 
 def test_a_control_that_jumps_is_the_host_and_a_drift_is_not() -> None:
@@ -260,8 +289,26 @@ def test_a_figure_shows_every_quad_of_both_passes(shop: Shop) -> None:
     figure = comparison.draw(told, "a host")
     dots = [len(points.get_offsets()) for points in figure.axes[0].collections]
     assert dots == [len(quads) for metric in told["labels"] for quads in told["quads"][one][metric].values()]
+    told["quads"][one]["p50_us"]["first"][0] = None  # one that was infinite
+    comparison.draw(told, "a host")
     words = " ".join(text.get_text() for text in figure.texts + figure.axes[0].texts)
     assert "REGRESSED" in words and "a host" in words and told["run"] in words
+
+
+def test_long_names_stay_on_the_figures_page(shop: Shop) -> None:
+    shop.repository.commit(cost=5.0)
+    shop.repository.commit(cost=6.0)
+    shop.compare("HEAD~1", "HEAD")
+    text = (next(shop.results.iterdir()) / "verdict.json").read_text()
+    told = json.loads(text.replace("poll/rate=20000", "contender/rate=20000,protocol=http,connections=500"))
+    for side in told["sides"].values():
+        side["shown"] = "/somewhere" * 12 + "/build"
+    figure = comparison.draw(told, "a host")
+    figure.draw_without_rendering()
+    page = figure.bbox
+    for shown in [*figure.texts, *figure.axes[0].get_yticklabels(), *figure.axes[0].texts]:
+        box = shown.get_window_extent()
+        assert page.x0 <= box.x0 and box.x1 <= page.x1, shown.get_text()
 
 
 def test_a_comparison_becomes_the_documents_example(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,6 +438,8 @@ def test_in_a_bisection_an_error_is_no_answer(shop: Shop) -> None:
         capture_output=True,
     )
     assert done.returncode == 255, "git bisect takes 1 to 127 for bad"
+    assert cli.main(["compare", "HEAD~1", "HEAD", "--bisect", "--modles", "poll"]) == 255
+    assert cli.main(["compare", "HEAD~1", "HEAD", "--bisect", "--margin", "0"]) == 255
 
 
 @pytest.mark.parametrize("when", ["measuring", "building"])

@@ -104,7 +104,7 @@ def nasty() -> Export:
     return Export("run", NASTY, "REGRESSED", rows)
 
 
-def of_a_comparison() -> Export:
+def of_a_comparison(verdict: str = "REGRESSED") -> Export:
     sides = {
         letter: {"kind": "contender", "word": f"./mine@{letter}.toml", "shown": f"mine@{letter}"} for letter in "AB"
     }
@@ -126,7 +126,8 @@ def of_a_comparison() -> Export:
         "high": None,
     }
     missing = [{"contest": "contender/size=9", "side": "A", "why": "A: cannot"}]
-    told = {"run": "r", "verdict": "REGRESSED", "sides": sides, "found": [one, unsure], "missing": missing}
+    about = {"run": "r", "verdict": verdict, "why": "the control moved"}
+    told = {**about, "sides": sides, "found": [one, unsure], "missing": missing}
     return export_rows.of_comparison(told, SAMPLE)
 
 
@@ -199,6 +200,13 @@ def test_a_comparison_is_told_by_the_servers_name_and_what_regressed_fails() -> 
     told = [(case.get("classname"), case.get("name"), [child.tag for child in case]) for case in root.iter("testcase")]
     assert told[0] == ("compare.mine", "rate=10000 p50_us", ["failure"])
     assert [tags for _, _, tags in told] == [["failure"], [], ["error"]]
+
+
+def test_of_a_contaminated_comparison_no_figure_is_told() -> None:
+    export = of_a_comparison("CONTAMINATED")
+    assert {row.value for row in export.rows} == {None}
+    root = ElementTree.fromstring(exports.junit(export).encode())
+    assert not list(root.iter("failure")) and "the control moved" in exports.junit(export)
 
 
 def test_junit_fails_what_regressed_and_nothing_else() -> None:

@@ -218,6 +218,11 @@ def test_what_time_decides_is_never_judged() -> None:
     assert changes(ECHO | {"futex": 2.0}, ECHO | {"futex": [4.0, 5.0]}) == [("futex", "worse")], "more in every window"
 
 
+def test_what_time_decides_pays_for_no_call_that_is_new() -> None:
+    before, after = ECHO | {"futex": [2.0, 3.5]}, ECHO | {"futex": [0.5, 1.0], "fcntl": 1.0}
+    assert ("fcntl", "worse") in changes(before, after)
+
+
 def test_tolerances_are_for_instructions_and_pages_alone() -> None:
     assert changes({"user": 1000.0}, {"user": 1009.0}, "instructions") == []
     assert changes({"user": 1000.0}, {"user": 1011.0}, "instructions") == [("user", "worse")]
@@ -267,6 +272,17 @@ def test_what_could_not_be_counted_once_is_counted_again() -> None:
     tier.outcome.figures["m"] = {"figures": {"calls": {}}, "libraries": {}}
     tier.judge({"m": {"figures": {"calls": {"echo": ECHO}}, "libraries": {}}}, {"m": None}, False, False)
     assert tier.outcome.code() == 0 and tier.outcome.figures["m"]["figures"] == {"calls": {"echo": ECHO}}
+
+
+def test_a_second_look_that_fails_is_a_missing_cell_and_not_the_end() -> None:
+    def fails(*_: object) -> exact.Found:
+        raise BenchError("it did not start")
+
+    tier = Once(ECHO)
+    tier.of_arm = fails
+    tier.outcome.figures["m"] = {"figures": {"calls": {}}, "libraries": {}}
+    tier.judge({"m": {"figures": {"calls": {"echo": ECHO}}, "libraries": {}}}, {"m": None}, False, False)
+    assert tier.outcome.code() == 13 and any("did not start" in line for line in tier.outcome.missing)
 
 
 def test_missing_cells_have_a_code_of_their_own() -> None:
@@ -327,6 +343,22 @@ def test_an_update_keeps_what_was_not_measured_and_lists_every_allowance() -> No
     assert ratchet.updated(new, CHAIN, {"a": one}, worse, "why")["allowed"][0]["what"] == [
         "a echo: +1 fcntl per request (0 → 1)"
     ]
+
+
+def test_an_update_neither_creeps_nor_gives_up_what_was_exact() -> None:
+    def kept(before: dict, after: dict, reason: str | None = None) -> dict:
+        old = ratchet.updated(None, CHAIN, {"a": {"figures": before, "libraries": {}}}, [], None)
+        new = ratchet.updated(old, CHAIN, {"a": {"figures": after, "libraries": {}}}, [], reason)
+        return new["models"]["a"]["figures"]
+
+    def instructions(count: float) -> dict:
+        return {"instructions": {"echo": {"user": count}}}
+
+    assert kept(instructions(1000.0), instructions(1009.0)) == instructions(1000.0)
+    assert kept(instructions(1000.0), instructions(995.0)) == instructions(995.0), "less is always kept"
+    assert kept(instructions(1000.0), instructions(1009.0), "why") == instructions(1009.0)
+    exact, loose = ({"calls": {"echo": ECHO | {"futex": value}}} for value in (2.0, [2.0, 5.0]))
+    assert kept(exact, loose) == exact and kept(loose, exact) == exact
 
 
 @pytest.mark.parametrize(
