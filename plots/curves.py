@@ -26,7 +26,7 @@ AXIS_NAMES = {
     "hogs.connections": "hogs beside the 20 pingers",
 }
 WIDTH, PANEL_HEIGHT, HEAD, NOTE_HEIGHT, LEGEND_ROW = 10.0, 2.9, 0.95, 0.15, 0.2  # inches
-TITLE_WIDTH = 52  # characters that fit over a panel
+TITLE_WIDTH, TITLE_LINE = 52, 0.17  # characters that fit over a panel; inches
 
 
 def draw(summary: dict, name: str) -> Figure:
@@ -36,6 +36,7 @@ def draw(summary: dict, name: str) -> Figure:
     below = textwrap.wrap("  ".join(notes(summary, experiment)), 172)
     foot = 0.4 + NOTE_HEIGHT * len(below)
     head = HEAD + LEGEND_ROW * (math.ceil(len(experiment["arms"]) / columns(experiment)) - 1)
+    head += TITLE_LINE * max(title(summary, part, metric).count("\n") for metric, part in shown[:2])
     height = head + foot + rows * PANEL_HEIGHT
     figure, grid = plt.subplots(rows, 2, figsize=(WIDTH, height), squeeze=False)
     figure.subplots_adjust(
@@ -100,9 +101,7 @@ def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
     for arm in experiment["arms"]:
         curve(axis, experiment, arm, metric)
     x_axis(axis, experiment)
-    where = experiment["cells"][0]["panel"]
-    title = f"{about['label']} [{about['unit']}], {where or about['better'] + ' is better'}"
-    axis.set_title(textwrap.fill(title, TITLE_WIDTH))
+    axis.set_title(title(summary, experiment, metric))
     if about["scale"] == "log":
         axis.set_yscale("log")
     if metric == "throughput_rps" and experiment["ceiling"]:
@@ -110,6 +109,12 @@ def panel(axis: Axes, summary: dict, experiment: dict, metric: str) -> None:
     marks(axis, experiment, metric)
     if about["scale"] == "log":
         log_axis(axis.yaxis)
+
+
+def title(summary: dict, experiment: dict, metric: str) -> str:
+    """What a panel shows, and of which place on a second axis, or which way is better; in lines that fit over it."""
+    about, where = summary["metrics"][metric], experiment["cells"][0]["panel"]
+    return textwrap.fill(f"{about['label']} [{about['unit']}], {where or about['better'] + ' is better'}", TITLE_WIDTH)
 
 
 def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
@@ -131,7 +136,8 @@ def curve(axis: Axes, experiment: dict, arm: str, metric: str) -> None:
     xs = [x for x, _, _ in found]
     medians = [v["median"] for _, v, _ in found]
     highs = [v["median"] if v["high"] is None else v["high"] for _, v, _ in found]
-    axis.fill_between(xs, [v["low"] for _, v, _ in found], highs, color=how.colour, alpha=0.13, linewidth=0)
+    alpha = 0.13 if len(experiment["arms"]) <= 8 else 0.05  # many bands over each other would hide the lines
+    axis.fill_between(xs, [v["low"] for _, v, _ in found], highs, color=how.colour, alpha=alpha, linewidth=0)
     axis.plot(xs, medians, color=how.colour, linestyle=how.line)
     for x, y, (_, _, limit) in zip(xs, medians, found):
         hollow = metric == "throughput_rps" and limit != "server"

@@ -15,6 +15,7 @@ from plots.curves import axis_label, axis_name
 from plots.style import FAINT, foot, heading, look
 
 TIE = (0.97, 1.03)
+CHARACTER = 0.0078  # of the figure's width, in the names beside the axis
 WIDTH, HEAD, FOOT, ROW = 10.0, 0.95, 1.1, 0.26  # inches
 TICKS = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100)
 
@@ -32,7 +33,7 @@ def draw(summary: dict, name: str) -> Figure:
     cells = experiment["cells"]
     height = HEAD + FOOT + ROW * (len(arms) + 1)
     figure, grid = plt.subplots(1, len(cells), figsize=(WIDTH, height), sharey=True, squeeze=False)
-    figure.subplots_adjust(left=0.125, right=0.985, top=1 - HEAD / height, bottom=FOOT / height, wspace=0.08)
+    figure.subplots_adjust(left=max(0.125, 0.02 + CHARACTER * max(map(len, arms))), right=0.985, top=1 - HEAD / height, bottom=FOOT / height, wspace=0.08)
     for axis, cell in zip(grid.flat, cells):
         panel(axis, experiment, cell, arms, metric)
     title = f"{about['label'][0].upper()}{about['label'][1:]}: ratio to {experiment['reference']}"
